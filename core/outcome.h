@@ -1,0 +1,49 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/names.h"
+#include "core/statistics.h"
+
+namespace fse {
+
+// How an attempt ended. Every candidate ends in exactly one of these, with its reason.
+enum class Status {
+  measured,
+  illegal,
+  compile_failed,
+  launch_failed,
+  wrong,
+  timed_out,
+  crashed,
+  out_of_memory,
+  suspect,
+};
+template <>
+inline constexpr NameTable<Status, 9> kNames<Status>{{{Status::measured, "measured"},
+                                                      {Status::illegal, "illegal"},
+                                                      {Status::compile_failed, "compile_failed"},
+                                                      {Status::launch_failed, "launch_failed"},
+                                                      {Status::wrong, "wrong"},
+                                                      {Status::timed_out, "timed_out"},
+                                                      {Status::crashed, "crashed"},
+                                                      {Status::out_of_memory, "out_of_memory"},
+                                                      {Status::suspect, "suspect"}}};
+
+// How far a result is from the reference.
+struct Accuracy {
+  double rel_frobenius = 0;  // ||got - want|| / ||want||
+  double worst = 0;          // max |got - want| / rms(want)
+  double bound = 0;          // on rel_frobenius
+  std::string first_bad;     // "out[3,17] = nan, expected 0.25"; empty when within the bound
+  bool ok() const { return first_bad.empty(); }
+};
+
+struct Outcome {
+  Status status = Status::illegal;
+  std::string reason;              // empty when measured
+  Accuracy accuracy;               // measured, wrong and suspect
+  std::vector<double> samples_us;  // one per round, in order
+};
+
+}  // namespace fse

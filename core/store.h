@@ -1,0 +1,123 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/case.h"
+#include "core/outcome.h"
+#include "core/tile.h"
+
+namespace SQLite {
+class Database;
+}
+
+namespace fse {
+
+// Where and by what a number was made: part of every row.
+struct Environment {
+  DeviceInfo device;
+  std::string compiler;      // of fselab's own kernels: "g++ 12.2.0 -O3"
+  std::string git_revision;  // of fselab, "-dirty" appended where the tree was modified
+  std::string host_os;       // uname: system, release
+  double read_gbs = 0;       // measured streaming read of this device, GB/s (10^9)
+  double peak_gflops = 0;    // measured f32 multiply-add rate
+};
+
+struct StudyRecord {
+  std::string name;
+  std::string yaml_text;  // the sweep with its overrides applied
+  std::string plan_hash;  // over the canonical text of all cases
+  std::string command;    // as the user typed it
+};
+
+enum class CaseState { pending, done, failed, refused };
+template <>
+inline constexpr NameTable<CaseState, 4> kNames<CaseState>{{{CaseState::pending, "pending"},
+                                                            {CaseState::done, "done"},
+                                                            {CaseState::failed, "failed"},
+                                                            {CaseState::refused, "refused"}}};
+
+struct CaseRecord {
+  Case spec;
+  bool baseline = false;  // speed-ups are quoted against the baseline of the same workload
+  CaseState state = CaseState::pending;
+  std::string reason;  // refused, failed: why
+};
+
+// One step of a layer as it was measured inside the whole layer.
+struct StepTime {
+  std::string step, op, kernel;
+  Tile tile;
+  Summary time_us;
+  double bytes = 0, flops = 0, floor_us = 0;
+};
+
+// A whole layer at its tuned tiles, or one step with one tile.
+struct AttemptRecord {
+  int64_t id = 0;
+  std::string case_id;   // layer attempts; empty for steps
+  std::string step_key;  // step attempts; empty for layers
+  std::string workload;  // routing, cache and seed: what a step's time depends on besides its key
+  std::string kernel;    // step attempts: the catalogue row
+  Tile tile;             // step attempts
+  Outcome outcome;
+  Summary time_us;
+  double bytes = 0, flops = 0, floor_us = 0;
+  std::vector<StepTime> steps;          // layer attempts
+  std::vector<int64_t> load_histogram;  // realised rows per expert of the first round
+  double distinct_experts = 0;          // mean over rounds
+  double max_over_mean_load = 0;        // mean over rounds
+  double routing_agreement = 1;         // share of tokens whose id set equals the reference's
+};
+
+// The SQLite ledger: the only truth. Rows are only appended or closed, each in a transaction of its
+// own; a writer waits for others up to ten seconds. Throws Error(usage) for a missing file opened
+// for reading, Error(data) for a file that is not a fselab database or is damaged.
+class Store {
+ public:
+  static Store create_or_open(const std::filesystem::path& file);
+  static Store open_read_only(const std::filesystem::path& file);
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) noexcept;
+  ~Store();
+
+  int64_t add_environment(const Environment&);  // the same environment keeps its id
+  // A study with the same name and plan_hash is found again (resume), else all cases are stored as
+  // pending or refused, in one transaction, before the first of them runs.
+  int64_t add_study(const StudyRecord&, const std::vector<CaseRecord>&);
+  std::vector<CaseRecord> cases(int64_t study) const;
+  void set_case_state(int64_t study, const std::string& case_id, CaseState, const std::string& why);
+
+  // Committed as `running` before the attempt starts; closed once, with samples, after.
+  int64_t begin_attempt(int64_t study, int64_t environment, const AttemptRecord& what);
+  void finish_attempt(int64_t attempt, const AttemptRecord& result);
+
+  // Fastest verified attempt of a step under the same key, workload and environment.
+  std::optional<AttemptRecord> best_step(const std::string& step_key, const std::string& workload,
+                                         int64_t environment) const;
+  // How many attempts of the step ended, in any way: an interrupted search continues behind them.
+  std::vector<AttemptRecord> step_attempts(const std::string& step_key, const std::string& workload,
+                                           int64_t environment) const;
+  // The newest measured and verified layer attempt of a case, with steps and samples.
+  std::optional<AttemptRecord> layer_result(int64_t study, const std::string& case_id) const;
+  // Marks the attempt as the winner of its key; the schema refuses one that is not verified.
+  void set_winner(int64_t attempt);
+
+  struct StudySummary {
+    int64_t id;
+    std::string name, created;
+  };
+  std::vector<StudySummary> studies() const;
+  StudyRecord study(int64_t id) const;
+  std::vector<Environment> environments(int64_t study) const;  // those its attempts ran in
+  SQLite::Database& database();  // for queries that need no method of their own
+
+ private:
+  explicit Store(std::unique_ptr<SQLite::Database>);
+  std::unique_ptr<SQLite::Database> db_;
+};
+
+}  // namespace fse

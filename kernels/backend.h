@@ -1,0 +1,48 @@
+#pragma once
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/device.h"
+#include "core/op.h"
+#include "kernels/catalog.h"
+
+namespace fse {
+
+struct RunTimes {
+  double layer_us = 0;
+  std::vector<double> step_us;  // parallel to plan.steps
+};
+
+// One plan on one device: its buffers, and the weight sets it rotates over.
+class Session {
+ public:
+  virtual ~Session() = default;
+  virtual void set_input(std::span<const float> x) = 0;  // [tokens, hidden]
+  virtual void poison_buffers() = 0;                     // everything but the input
+  // The whole layer with the weights of set `set`, timed. Choices are parallel to plan.steps.
+  virtual RunTimes run(std::span<const Choice> choices, int set) = 0;
+  // One step alone on the buffers as they are; its time in microseconds.
+  virtual double run_step(int step, const Choice& choice, int set) = 0;
+  virtual Matrix read(Buf) const = 0;
+  virtual void write(Buf, const Matrix&) = 0;
+  virtual void evict_caches() = 0;  // cache=cold_all: activations leave the last-level cache too
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const DeviceInfo& device() const = 0;
+  virtual std::unique_ptr<Session> open(const LayerPlan&, std::vector<LayerWeights> sets) = 0;
+  // Measured now, all compute units busy: streaming read, GB/s (10^9), over `bytes` of memory that
+  // is larger than the caches; and the f32 multiply-add rate, GFLOP/s.
+  virtual double measure_read_gbs() = 0;
+  virtual double measure_peak_gflops() = 0;
+};
+
+// "cpu" (more devices with their backends). Throws Error(environment) with the reason and what is
+// there instead where the device cannot be used.
+std::unique_ptr<Backend> open_backend(const std::string& device);
+std::vector<std::string> device_names();  // usable now, best first: what `auto` picks from
+
+}  // namespace fse

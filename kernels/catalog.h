@@ -1,0 +1,49 @@
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "core/tile.h"
+
+namespace fse {
+
+struct CpuArgs;
+class Team;
+
+struct Axis {
+  std::string name;
+  std::vector<int> values;
+};
+
+// One row of the catalogue: a kernel family for one op. Data and plain functions, no class tree.
+struct KernelDef {
+  std::string name;  // "cpu.grouped_stage1.stream"
+  Op op;
+  std::string device;  // DeviceInfo::kind it runs on
+  std::vector<Axis> axes;
+  // Why this tile can never run ("" = it can): from the tile alone, or for this step and device.
+  std::string (*legal)(const Tile&);
+  std::string (*fits)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&);
+  // A tile that is right for every shape, if not the fastest: what runs untuned.
+  Tile (*default_tile)(const LayerPlan&, const Step&, const DeviceInfo&);
+  // device == "cpu": called by every thread of the team; see kernels/cpu/team.h.
+  void (*run_cpu)(const CpuArgs&, const Tile&, Team&) = nullptr;
+};
+
+// Every tile of the family that is legal and fits, the default first, else in axis order.
+std::vector<Tile> tiles(const KernelDef&, const LayerPlan&, const Step&, const DeviceInfo&);
+
+// The rows that implement an op on a device kind, the default kernel first.
+std::vector<const KernelDef*> kernels_for(Op, const std::string& device_kind);
+std::span<const KernelDef> catalog();
+
+// What executes one step: a catalogue row and a tile of it.
+struct Choice {
+  const KernelDef* kernel = nullptr;
+  Tile tile;
+};
+// The default kernel and tile of every step, parallel to plan.steps.
+std::vector<Choice> default_choices(const LayerPlan&, const DeviceInfo&);
+
+}  // namespace fse
