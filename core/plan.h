@@ -124,7 +124,9 @@ LayerPlan make_plan(const LayerSpec&, const Shard&, const Variant&, int tokens, 
 // "grouped_stage1 tokens=4 hidden=2048 intermediate=512 experts=513 choices=11 dtype=bf16".
 std::string step_key(const LayerPlan&, const Step&);
 
-// Bytes of the packed weights (one set), and of all activation buffers.
+// Bytes of one expert index (gate, up, down and their scales), of all packed weights (one set), and
+// of all activation buffers.
+int64_t expert_bytes(const LayerSpec&, const Shard&);
 int64_t weight_bytes(const LayerSpec&, const Shard&);
 int64_t buffer_bytes(const LayerPlan&);
 

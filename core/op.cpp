@@ -1,0 +1,200 @@
+#include "core/op.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/op_reference.h"
+
+namespace fse {
+
+int64_t Load::pairs() const {
+  return std::accumulate(rows_per_expert.begin(), rows_per_expert.end(), int64_t{0});
+}
+int64_t Load::active() const {
+  return std::count_if(rows_per_expert.begin(), rows_per_expert.end(),
+                       [](int64_t rows) { return rows > 0; });
+}
+int64_t Load::busiest() const {
+  return rows_per_expert.empty()
+             ? 0
+             : *std::max_element(rows_per_expert.begin(), rows_per_expert.end());
+}
+
+Load load_of(const Matrix& topk_ids, int expert_count) {
+  Load load;
+  load.rows_per_expert.assign(static_cast<size_t>(expert_count), 0);
+  for (double id : topk_ids.reshaped())
+    if (id >= 0 && id < expert_count) ++load.rows_per_expert[static_cast<size_t>(id)];
+  return load;
+}
+
+namespace {
+
+// Kernels accumulate in f32. A running sum of K products of random sign carries partial sums of
+// about sqrt(k) terms, each rounded once: relative to the result, u * sqrt(K / 2) with u = 2^-24.
+// Four times that bounds it for any order of summation a kernel may choose.
+constexpr double kUnit = 0x1p-24;
+double sum_bound(int64_t length) {
+  return 4 * kUnit * std::sqrt(static_cast<double>(length));
+}
+// exp in f32: the argument's rounding grows with its size, |x| <= 20 or so: 64 units.
+constexpr double kExpBound = 64 * kUnit;
+
+double exact(const LayerPlan&, const Step&) {
+  return 0;
+}
+double few_roundings(const LayerPlan&, const Step&) {
+  return 4 * kUnit;
+}
+double gate_bound(const LayerPlan& p, const Step&) {
+  return sum_bound(p.layer.hidden) + 4 * kUnit;
+}
+double exp_bound(const LayerPlan&, const Step&) {
+  return kExpBound;
+}
+double topk_bound(const LayerPlan& p, const Step&) {
+  return kExpBound + sum_bound(p.layer.routing.top_k);
+}
+double renormalize_bound(const LayerPlan& p, const Step&) {
+  return sum_bound(p.layer.routing.top_k) + 4 * kUnit;
+}
+double stage1_bound(const LayerPlan& p, const Step&) {
+  return 2 * sum_bound(p.layer.hidden) + kExpBound;
+}
+double stage2_bound(const LayerPlan& p, const Step&) {
+  return sum_bound(p.shard.intermediate) + 4 * kUnit;
+}
+double mlp_stage2_bound(const LayerPlan& p, const Step&) {
+  return sum_bound(p.shard.shared.stored()) + 4 * kUnit;
+}
+double combine_bound(const LayerPlan& p, const Step&) {
+  return sum_bound(p.choices()) + kUnit;
+}
+
+double buffer_traffic(const LayerPlan& plan, const Step& step) {
+  double bytes = 0;
+  for (const auto* list : {&step.reads, &step.writes})
+    for (Buf id : *list) bytes += static_cast<double>(plan.find(id)->bytes());
+  return bytes;
+}
+
+double plain_bytes(const LayerPlan& p, const Step& s, const Load&) {
+  return buffer_traffic(p, s);
+}
+
+double gate_bytes(const LayerPlan& p, const Step& s, const Load&) {
+  const int64_t row = p.layer.hidden * element_bytes(router_dtype(p.layer));
+  return static_cast<double>((s.row_end - s.row_begin) * row) + buffer_traffic(p, s);
+}
+
+// gate and up are two thirds of an expert's bytes, down one third.
+double stage1_bytes(const LayerPlan& p, const Step& s, const Load& load) {
+  const auto weights = static_cast<double>(load.active() * expert_bytes(p.layer, p.shard));
+  return weights * 2 / 3 + buffer_traffic(p, s);
+}
+double stage2_bytes(const LayerPlan& p, const Step& s, const Load& load) {
+  const auto weights = static_cast<double>(load.active() * expert_bytes(p.layer, p.shard));
+  return weights / 3 + buffer_traffic(p, s);
+}
+
+// The dense MLP skips the zero padding of the last slot.
+double shared_expert_bytes(const LayerPlan& p) {
+  return static_cast<double>(expert_bytes(p.layer, p.shard)) * p.shard.shared.stored() /
+         p.shard.intermediate;
+}
+double mlp_stage1_bytes(const LayerPlan& p, const Step& s, const Load&) {
+  return shared_expert_bytes(p) * 2 / 3 + buffer_traffic(p, s);
+}
+double mlp_stage2_bytes(const LayerPlan& p, const Step& s, const Load&) {
+  return shared_expert_bytes(p) / 3 + buffer_traffic(p, s);
+}
+
+double gate_flops(const LayerPlan& p, const Step& s, const Load&) {
+  return 2.0 * p.tokens * (s.row_end - s.row_begin) * p.layer.hidden;
+}
+double per_logit_flops(const LayerPlan& p, const Step&, const Load&) {
+  return 4.0 * p.tokens * p.layer.routing.experts;
+}
+double per_choice_flops(const LayerPlan& p, const Step&, const Load&) {
+  return 2.0 * static_cast<double>(p.pairs());
+}
+double no_flops(const LayerPlan&, const Step&, const Load&) {
+  return 0;
+}
+double stage1_flops(const LayerPlan& p, const Step&, const Load& load) {
+  return 4.0 * static_cast<double>(load.pairs()) * p.shard.intermediate * p.layer.hidden;
+}
+double stage2_flops(const LayerPlan& p, const Step&, const Load& load) {
+  return 2.0 * static_cast<double>(load.pairs()) * p.shard.intermediate * p.layer.hidden;
+}
+double combine_flops(const LayerPlan& p, const Step&, const Load& load) {
+  return static_cast<double>(load.pairs()) * p.layer.hidden;
+}
+double mlp_stage1_flops(const LayerPlan& p, const Step&, const Load&) {
+  return 4.0 * p.tokens * p.shard.shared.stored() * p.layer.hidden;
+}
+double mlp_stage2_flops(const LayerPlan& p, const Step&, const Load&) {
+  return 2.0 * p.tokens * p.shard.shared.stored() * p.layer.hidden;
+}
+double shared_add_flops(const LayerPlan& p, const Step&, const Load&) {
+  return 1.0 * p.tokens * p.layer.hidden;
+}
+
+constexpr OpDef kOps[] = {
+    {Op::gate_gemm, reference::gate_gemm, gate_bound, gate_flops, gate_bytes},
+    {Op::score, reference::score, exp_bound, per_logit_flops, plain_bytes},
+    {Op::select, reference::select, few_roundings, no_flops, plain_bytes},
+    {Op::renormalize, reference::renormalize, renormalize_bound, per_choice_flops, plain_bytes},
+    {Op::shared_activation, reference::shared_activation, exp_bound, no_flops, plain_bytes},
+    {Op::slot_append, reference::slot_append, few_roundings, no_flops, plain_bytes},
+    {Op::topk, reference::topk, topk_bound, per_logit_flops, plain_bytes},
+    {Op::dispatch, reference::dispatch, exact, no_flops, plain_bytes},
+    {Op::grouped_stage1, reference::grouped_stage1, stage1_bound, stage1_flops, stage1_bytes},
+    {Op::grouped_stage2, reference::grouped_stage2, stage2_bound, stage2_flops, stage2_bytes},
+    {Op::combine, reference::combine, combine_bound, combine_flops, plain_bytes},
+    {Op::mlp_stage1, reference::mlp_stage1, stage1_bound, mlp_stage1_flops, mlp_stage1_bytes},
+    {Op::mlp_stage2, reference::mlp_stage2, mlp_stage2_bound, mlp_stage2_flops, mlp_stage2_bytes},
+    {Op::shared_add, reference::shared_add, few_roundings, shared_add_flops, plain_bytes},
+};
+
+}  // namespace
+
+const OpDef& op_def(Op op) {
+  for (const OpDef& def : kOps)
+    if (def.op == op) return def;
+  throw std::logic_error("op " + to_name(op) + " is not declared");
+}
+
+RefState run_reference(const LayerPlan& plan, const LayerWeights& weights, const Matrix& x,
+                       const Matrix* chosen_ids) {
+  check(x.rows() == plan.tokens && x.cols() == plan.layer.hidden, "x is [tokens, hidden]");
+  RefState state;
+  state[Buf::x] = x;
+  for (const Step& step : plan.steps) {
+    op_def(step.op).reference(plan, step, weights, state);
+    const bool selects = step.op == Op::select || step.op == Op::topk;
+    if (selects && chosen_ids) reference::choose(plan, weights, *chosen_ids, state);
+  }
+  return state;
+}
+
+// Errors of consecutive steps add up to first order. The routing weights depend on the logits'
+// absolute error, so gate_gemm counts with the size of a large logit, 16.
+double layer_tolerance(const LayerPlan& plan) {
+  double total = 0;
+  for (const Step& step : plan.steps)
+    total += op_def(step.op).tolerance(plan, step) * (step.op == Op::gate_gemm ? 16 : 1);
+  return total;
+}
+
+int64_t reference_bytes(const LayerPlan& plan) {
+  const int64_t elements_of_an_expert = int64_t{3} * plan.shard.intermediate * plan.layer.hidden;
+  const int64_t router =
+      int64_t{plan.layer.routing.experts + plan.layer.gate_rows()} * plan.layer.hidden;
+  // Buffers are 4 bytes an element in the plan and 8 here; y exists once more while it is summed.
+  return 2 * buffer_bytes(plan) + 8 * (reference::kThreads * elements_of_an_expert + router);
+}
+
+}  // namespace fse
