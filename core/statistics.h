@@ -12,17 +12,19 @@ struct Summary {
   int64_t n = 0;
 };
 
-// Middle value, or the mean of the two middle values; NaN for an empty set.
+// Middle value, or the mean of the two middle values; NaN for an empty set or one that holds a NaN.
 double median(std::span<const double> samples);
 Summary summarize(std::span<const double> samples);
 // 1-based ranks of the narrowest symmetric interval with at least 95 % coverage: n=6: {1,6}.
+// {0, 0} below n=6, where even the whole range covers less.
 struct Ranks {
   int64_t lo, hi;
 };
 Ranks median_interval_ranks(int64_t n);
 
-// FASTER only if the whole interval of candidate/baseline lies below 1 - delta, SAME only if inside
-// 1 +- delta, UNDECIDED otherwise; INVALID when either side failed or has fewer than six samples.
+// FASTER only if the whole interval of candidate/baseline lies below 1 - delta, SLOWER only if it
+// lies above 1 + delta, SAME only if inside 1 +- delta, UNDECIDED otherwise; INVALID when either
+// side failed, has fewer than six samples, or a sample that is not a positive finite number.
 enum class Verdict { faster, slower, same, undecided, invalid };
 template <>
 inline constexpr NameTable<Verdict, 5> kNames<Verdict>{{{Verdict::faster, "FASTER"},
@@ -31,11 +33,16 @@ inline constexpr NameTable<Verdict, 5> kNames<Verdict>{{{Verdict::faster, "FASTE
                                                         {Verdict::undecided, "UNDECIDED"},
                                                         {Verdict::invalid, "INVALID"}}};
 struct Comparison {
-  Summary ratio;  // candidate / baseline
+  Summary ratio;       // candidate / baseline
+  Summary difference;  // candidate - baseline, in the samples' unit
   Verdict verdict = Verdict::invalid;
 };
-// Paired: sample i of both was taken in the same round.
+// Paired: sample i of both was taken in the same round; INVALID where the counts differ.
 Comparison compare_paired(std::span<const double> candidate, std::span<const double> baseline,
                           double delta = 0.01);
+// Unpaired, from the two medians and their intervals: wider than the paired answer, because the
+// ratio's interval reaches from lo/hi to hi/lo.
+Comparison compare_summaries(const Summary& candidate, const Summary& baseline,
+                             double delta = 0.01);
 
 }  // namespace fse
