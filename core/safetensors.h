@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -14,6 +15,7 @@ struct TensorView {
   std::string dtype;  // as in the file: F64 F32 F16 BF16 F8_E4M3 I64 I32 U8 ...
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;
+  std::string file;  // where it came from, for error messages
   int64_t elements() const;
   double at(int64_t index) const;  // any supported dtype as float64; throws std::logic_error
 };
