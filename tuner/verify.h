@@ -1,6 +1,7 @@
 #pragma once
 #include "core/op.h"
 #include "core/outcome.h"
+#include "kernels/backend.h"
 
 namespace fse {
 
@@ -12,16 +13,56 @@ Accuracy compare(const Matrix& got, const Matrix& want, double bound, const std:
 
 // Routing is judged apart from values.
 struct RoutingAgreement {
-  int64_t rows = 0;       // rows with finite logits
-  int64_t equal = 0;      // whose id sets equal the reference's
-  int64_t near_ties = 0;  // that differ, but only where the margin is below the error bound
+  int64_t rows = 0;
+  int64_t equal = 0;      // rows whose id sets equal the reference's
+  int64_t near_ties = 0;  // rows that differ, but only where the margin is within the error bound
   std::string first_bad;  // a row that differs although its margin is clear, or a bad id
   bool ok() const { return first_bad.empty(); }
 };
-// `got_ids` [tokens, choices]: ids must be distinct and in range, the last `slots` columns must be
-// exactly E..E+slots-1, and the routed set must be the reference's wherever the reference's margin
-// (in logits) between chosen and rejected exceeds `logit_bound`.
-RoutingAgreement compare_routing(const LayerPlan&, const LayerWeights&, const RefState& reference,
-                                 const Matrix& got_ids, double logit_bound);
+
+// `got_ids` [tokens, top_k or choices]: ids must be distinct and in range, slot columns, where
+// given, exactly E..E+slots-1, and the routed set must be the reference's wherever the reference's
+// margin between chosen and rejected exceeds what an error of `logit_error` in the logits can move.
+// `scores` are the reference's [tokens, experts], see routing.h.
+RoutingAgreement compare_routing(const LayerPlan&, const float* selection_bias,
+                                 const Matrix& scores, const Matrix& got_ids, double logit_error);
+
+// What of a step's output is defined: unrouted choice columns before slots are appended, rows of
+// empty pairs and the padding of the last slot are not. Undefined elements become 0.
+Matrix defined_part(const LayerPlan&, const Step&, Buf, const RefState&, Matrix values);
+
+// One step's kernel against its reference, both from the same inputs: `inputs` holds what the step
+// read, as the device had it; `outputs` what it wrote.
+Accuracy verify_step(const LayerPlan&, const Step&, const LayerWeights&, const RefState& inputs,
+                     const RefState& outputs);
+
+struct LayerCheck {
+  Accuracy output;
+  RoutingAgreement routing;
+  bool ok() const { return output.ok() && routing.ok(); }
+  std::string reason() const { return output.ok() ? routing.first_bad : output.first_bad; }
+};
+
+// The float64 answers for one input of one layer. Every variant has the same, so what it computes
+// is kept for as long as the ids that a kernel chose do not change.
+class LayerReference {
+ public:
+  LayerReference(const LayerPlan&, const LayerWeights&, Matrix x);
+  const Matrix& scores() const { return scores_; }  // of the reference's own logits
+  double largest_logit() const { return largest_logit_; }
+  const Matrix& out(const Matrix& routed_ids);  // [tokens, hidden], on these ids
+
+ private:
+  LayerPlan plan_;  // the plainest variant of the layer
+  LayerWeights weights_;
+  Matrix x_, scores_, chosen_, out_;
+  double largest_logit_ = 0;
+};
+
+// The whole layer: poisoned buffers, one run on weight set 0, routing and output compared.
+LayerCheck verify_layer_run(Session&, const LayerPlan&, std::span<const Choice>, const float* bias,
+                            LayerReference&, std::span<const float> x);
+
+Matrix to_matrix(std::span<const float> values, int64_t rows, int64_t cols);
 
 }  // namespace fse

@@ -1,0 +1,182 @@
+#include "tuner/verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/op_reference.h"
+#include "core/routing.h"
+
+namespace fse {
+namespace {
+
+std::string element_text(const std::string& name, Eigen::Index row, Eigen::Index col, double got,
+                         double want) {
+  return fmt::format("{}[{},{}] is {:.6g}, expected {:.6g}", name, row, col, got, want);
+}
+
+}  // namespace
+
+Accuracy compare(const Matrix& got, const Matrix& want, double bound, const std::string& name) {
+  Accuracy accuracy{.bound = bound};
+  if (got.rows() != want.rows() || got.cols() != want.cols()) {
+    accuracy.first_bad = fmt::format("{} is [{}, {}], expected [{}, {}]", name, got.rows(),
+                                     got.cols(), want.rows(), want.cols());
+    return accuracy;
+  }
+  double error = 0, norm = 0, worst = 0;
+  Eigen::Index worst_at = 0, defined = 0;
+  for (Eigen::Index i = 0; i < want.size(); ++i) {
+    const double w = want.data()[i], g = got.data()[i];
+    if (!std::isfinite(w)) continue;  // the layer itself is undefined there
+    if (!std::isfinite(g)) {
+      accuracy.rel_frobenius = accuracy.worst = INFINITY;
+      accuracy.first_bad = element_text(name, i / want.cols(), i % want.cols(), g, w);
+      return accuracy;
+    }
+    ++defined;
+    norm += w * w;
+    error += (g - w) * (g - w);
+    if (std::fabs(g - w) > worst) worst = std::fabs(g - w), worst_at = i;
+  }
+  if (worst == 0) return accuracy;
+  accuracy.rel_frobenius = norm > 0 ? std::sqrt(error / norm) : INFINITY;
+  accuracy.worst = norm > 0 ? worst / std::sqrt(norm / static_cast<double>(defined)) : INFINITY;
+  if (accuracy.rel_frobenius > bound || accuracy.worst > 16 * bound)
+    accuracy.first_bad =
+        fmt::format("{}; relative error {:.2e}, bound {:.2e}",
+                    element_text(name, worst_at / want.cols(), worst_at % want.cols(),
+                                 got.data()[worst_at], want.data()[worst_at]),
+                    accuracy.rel_frobenius, bound);
+  return accuracy;
+}
+
+Matrix to_matrix(std::span<const float> values, int64_t rows, int64_t cols) {
+  check(static_cast<int64_t>(values.size()) == rows * cols, "values fill the matrix");
+  using Floats = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  return Eigen::Map<const Floats>(values.data(), rows, cols).cast<double>();
+}
+
+Matrix defined_part(const LayerPlan& plan, const Step& step, Buf id, const RefState& inputs,
+                    Matrix values) {
+  const int top_k = plan.layer.routing.top_k;
+  const bool routed_only = step.op == Op::select || step.op == Op::renormalize;
+  if (routed_only && values.cols() > top_k) values.rightCols(values.cols() - top_k).setZero();
+  if (id == Buf::shared_h) {
+    const Eigen::Index stored = plan.shard.shared.stored();
+    values.rightCols(values.cols() - stored).setZero();
+  }
+  if (id == Buf::h) {
+    const auto rows =
+        static_cast<Eigen::Index>(inputs[Buf::expert_offsets](0, plan.expert_count()));
+    values.bottomRows(values.rows() - rows).setZero();
+  }
+  if (id == Buf::y) {
+    Matrix kept = Matrix::Zero(values.rows(), values.cols());
+    for (double pair : inputs[Buf::sorted_pairs].reshaped())
+      if (pair >= 0)
+        kept.row(static_cast<Eigen::Index>(pair)) = values.row(static_cast<Eigen::Index>(pair));
+    return kept;
+  }
+  return values;
+}
+
+namespace {
+
+bool is_selection(const Step& step) {
+  return step.op == Op::select || step.op == Op::topk;
+}
+
+void keep_worse(Accuracy& worst, const Accuracy& next) {
+  worst.rel_frobenius = std::max(worst.rel_frobenius, next.rel_frobenius);
+  worst.worst = std::max(worst.worst, next.worst);
+  if (worst.first_bad.empty()) worst.first_bad = next.first_bad;
+}
+
+// Without slots appended yet, their columns are not the selection's to write.
+Matrix routed_part(const LayerPlan& plan, const Matrix& ids) {
+  return ids.leftCols(plan.layer.routing.top_k);
+}
+
+}  // namespace
+
+Accuracy verify_step(const LayerPlan& plan, const Step& step, const LayerWeights& weights,
+                     const RefState& inputs, const RefState& outputs) {
+  const double bound = op_def(step.op).tolerance(plan, step);
+  RefState state = inputs;
+  op_def(step.op).reference(plan, step, weights, state);
+  Accuracy accuracy{.bound = bound};
+  if (is_selection(step)) {
+    const Matrix scores = step.op == Op::select
+                              ? inputs[Buf::scores]
+                              : routing_scores(plan.layer.routing, inputs[Buf::router_logits]);
+    // The logits are exact here: only the kernel's own rounding of scores may move a choice.
+    const Matrix& ids = outputs[Buf::topk_ids];
+    const RoutingAgreement routing =
+        compare_routing(plan, weights.selection_bias, scores,
+                        step.op == Op::select ? routed_part(plan, ids) : ids, 0);
+    if (!routing.ok()) accuracy.first_bad = routing.first_bad;
+    reference::choose(plan, weights, outputs[Buf::topk_ids], state);
+  }
+  for (Buf id : step.writes) {
+    const Matrix got = defined_part(plan, step, id, inputs, outputs[id]);
+    const Matrix want = defined_part(plan, step, id, inputs, state[id]);
+    keep_worse(accuracy, compare(got, want, bound, to_name(id)));
+  }
+  return accuracy;
+}
+
+namespace {
+
+LayerPlan plainest(const LayerPlan& plan) {
+  const Variant variant{.gate = Gate::separate,
+                        .topk = Topk::unfused,
+                        .shared = plan.layer.has_shared() ? Shared::mlp : Shared::none,
+                        .experts = Experts::staged,
+                        .launch = Launch::stream};
+  const DeviceInfo any{.name = "reference",
+                       .kind = "reference",
+                       .dtypes = {plan.layer.dtype},
+                       .fp8_activations = true};
+  return make_plan(plan.layer, plan.shard, variant, plan.tokens, any);
+}
+
+}  // namespace
+
+LayerReference::LayerReference(const LayerPlan& plan, const LayerWeights& weights, Matrix x)
+    : plan_(plainest(plan)), weights_(weights), x_(std::move(x)) {
+  const WeightMatrix router = router_matrix(weights_, 0, plan_.layer.routing.experts);
+  const Matrix logits = x_ * router.transpose();
+  largest_logit_ = logits.cwiseAbs().maxCoeff();
+  scores_ = routing_scores(plan_.layer.routing, logits);
+}
+
+const Matrix& LayerReference::out(const Matrix& routed_ids) {
+  if (out_.size() > 0 && chosen_ == routed_ids) return out_;
+  chosen_ = routed_ids;
+  out_ = run_reference(plan_, weights_, x_, &chosen_)[Buf::out];
+  return out_;
+}
+
+LayerCheck verify_layer_run(Session& session, const LayerPlan& plan,
+                            std::span<const Choice> choices, const float* bias,
+                            LayerReference& reference, std::span<const float> x) {
+  session.set_input(x);
+  session.poison_buffers();
+  session.run(choices, 0);
+  const Matrix ids = session.read(Buf::topk_ids);
+  // An error of the gate's bound in a logit as large as the largest.
+  const Step& gate = plan.steps.front();
+  const double logit_error = op_def(gate.op).tolerance(plan, gate) * reference.largest_logit();
+  LayerCheck result;
+  result.routing = compare_routing(plan, bias, reference.scores(), ids, logit_error);
+  result.output.bound = layer_tolerance(plan);
+  if (!result.routing.ok()) return result;
+  result.output = compare(session.read(Buf::out), reference.out(routed_part(plan, ids)),
+                          layer_tolerance(plan), "out");
+  return result;
+}
+
+}  // namespace fse
