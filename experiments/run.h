@@ -1,0 +1,21 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace fse {
+
+struct RunOptions {
+  std::filesystem::path sweep;
+  std::vector<std::string> overrides;  // key=value
+  std::filesystem::path db;
+  bool quiet = false;   // no progress, only the comparison
+  std::string command;  // as the user typed it, for the record
+};
+
+// Tunes, verifies, measures and records every legal case of a sweep, resuming what is unfinished,
+// and ends with the comparison. Returns the exit code: 0 complete, 1 a case failed, 4 interrupted.
+// Throws Error for what keeps it from starting.
+int run_sweep(const RunOptions&);
+
+}  // namespace fse
