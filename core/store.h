@@ -112,6 +112,9 @@ class Store {
   // Fastest verified attempt of a step under the same key, workload and environment.
   std::optional<AttemptRecord> best_step(const std::string& step_key, const std::string& workload,
                                          int64_t environment) const;
+  // The attempt that set_winner() marked for a step, under the same key, workload and environment.
+  std::optional<AttemptRecord> step_winner(const std::string& step_key, const std::string& workload,
+                                           int64_t environment) const;
   // Every attempt of the step that ended, in any way, oldest first and without its samples: an
   // interrupted search continues behind them.
   std::vector<AttemptRecord> step_attempts(const std::string& step_key, const std::string& workload,

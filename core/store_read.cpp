@@ -160,6 +160,21 @@ std::optional<AttemptRecord> Store::best_step(const std::string& step_key,
       });
 }
 
+std::optional<AttemptRecord> Store::step_winner(const std::string& step_key,
+                                                const std::string& workload,
+                                                int64_t environment) const {
+  return guarded(db_->getFilename(), "reading a step's winner",
+                 [&]() -> std::optional<AttemptRecord> {
+                   auto q = query(*db_,
+                                  "SELECT a.* FROM attempt a JOIN winner w ON w.attempt = a.id "
+                                  "WHERE w.level = 'step' AND w.key = ? AND w.workload = ? "
+                                  "AND w.environment = ?",
+                                  {step_key, workload, environment});
+                   if (!q.executeStep()) return std::nullopt;
+                   return read_attempt(q);
+                 });
+}
+
 std::vector<AttemptRecord> Store::step_attempts(const std::string& step_key,
                                                 const std::string& workload,
                                                 int64_t environment) const {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <numeric>
 
+#include "core/error.h"
 #include "core/rng.h"
 #include "core/statistics.h"
 
@@ -38,7 +39,7 @@ void append(LayerMeasurement& measurement, const RunTimes& times) {
 
 std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contestants,
                                              const Workload& workload, const MeasureSpec& spec,
-                                             uint64_t seed) {
+                                             uint64_t seed, const std::function<bool()>& stop) {
   std::vector<LayerMeasurement> results(contestants.size());
   for (size_t i = 0; i < contestants.size(); ++i)
     results[i].step_us.resize(contestants[i].plan->steps.size());
@@ -47,6 +48,7 @@ std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contest
   const double limit = spec.max_seconds * static_cast<double>(contestants.size());
   size_t set = 0;
   for (int round = 0;; ++round) {
+    if (stop()) throw Error(ErrorKind::incomplete, "stopped while measuring");
     const auto& x = workload.inputs[static_cast<size_t>(round) % workload.inputs.size()];
     for (size_t i : shuffled(contestants.size(), rng)) {
       const Contestant& c = contestants[i];

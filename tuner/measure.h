@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -31,9 +32,10 @@ struct LayerMeasurement {
 // All contestants run every round on the same input, in an order shuffled by seed, each with the
 // next weight set of the rotation: sample r of two contestants makes a pair, and a machine that
 // drifts drifts for all. Ends when every interval is reached, or the time is up (never below 6
-// rounds).
+// rounds). Throws Error(incomplete) when `stop` says so between two rounds.
 std::vector<LayerMeasurement> measure_layers(std::span<const Contestant>, const Workload&,
-                                             const MeasureSpec&, uint64_t seed);
+                                             const MeasureSpec&, uint64_t seed,
+                                             const std::function<bool()>& stop);
 
 // What the router really chose for every input: one untimed run each, which also warms up.
 std::vector<Load> realised_loads(const Contestant&, const Workload&);
