@@ -2,28 +2,18 @@
 
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
 #include <fstream>
 
 #include "core/error.h"
+#include "tests/core/golden_layers.h"
 
 namespace fse {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A folder of its own for each test, gone afterwards.
-struct TempDir {
-  fs::path path;
-  TempDir() {
-    std::string name = (fs::temp_directory_path() / "fselab_safetensors_XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~TempDir() { fs::remove_all(path); }
-};
 
 std::vector<std::byte> bytes_of(const auto& values) {
   const auto* data = reinterpret_cast<const std::byte*>(values.data());
@@ -48,26 +38,6 @@ std::string with_header(const std::string& header, size_t data_bytes) {
   const uint64_t length = header.size();
   std::memcpy(file.data(), &length, 8);
   return file + header + std::string(data_bytes, '\x01');
-}
-
-// The message of the Error(data) that must come.
-std::string data_error(auto&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    CHECK(error.kind == ErrorKind::data);
-    return error.what();
-  }
-  FAIL("expected an error");
-  return "";
-}
-
-void check_message(const std::string& message, std::initializer_list<std::string> parts) {
-  CAPTURE(message);
-  for (const std::string& part : parts) {
-    CAPTURE(part);
-    CHECK(message.find(part) != std::string::npos);
-  }
 }
 
 TEST_CASE("what is written is read back") {
