@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/op_reference.h"
+#include "core/routing.h"
 
 namespace fse {
 
@@ -167,6 +168,33 @@ const OpDef& op_def(Op op) {
   throw std::logic_error("op " + to_name(op) + " is not declared");
 }
 
+Work step_work(const LayerPlan& plan, const Step& step, const Load& load) {
+  const OpDef& def = op_def(step.op);
+  return {def.bytes(plan, step, load), def.flops(plan, step, load)};
+}
+
+Work layer_work(const LayerPlan& plan, const Load& load) {
+  const LayerSpec& layer = plan.layer;
+  Load routed = load;  // the shared expert is counted apart, alike for slots and for the MLP
+  routed.rows_per_expert.resize(static_cast<size_t>(layer.routing.experts));
+  const auto expert = static_cast<double>(expert_bytes(layer, plan.shard));
+  const double weights = 3.0 * plan.shard.intermediate * layer.hidden;  // per expert, gate up down
+  const double rows = layer.routing.experts + layer.gate_rows();
+  const double shared =
+      plan.shard.intermediate == 0
+          ? 0
+          : static_cast<double>(plan.shard.shared.stored()) / plan.shard.intermediate;
+  const auto element = static_cast<double>(element_bytes(router_dtype(layer)));
+  return {.bytes = (static_cast<double>(routed.active()) + shared) * expert +
+                   rows * layer.hidden * element + 8.0 * plan.tokens * layer.hidden,
+          .flops = 2 * weights * (static_cast<double>(routed.pairs()) + shared * plan.tokens) +
+                   2.0 * rows * layer.hidden * plan.tokens};
+}
+
+double floor_us(const Work& work, double gbs, double gflops) {
+  return std::max(work.bytes / (gbs * 1e3), work.flops / (gflops * 1e3));
+}
+
 RefState run_reference(const LayerPlan& plan, const LayerWeights& weights, const Matrix& x,
                        const Matrix* chosen_ids) {
   check(x.rows() == plan.tokens && x.cols() == plan.layer.hidden, "x is [tokens, hidden]");
@@ -175,7 +203,9 @@ RefState run_reference(const LayerPlan& plan, const LayerWeights& weights, const
   for (const Step& step : plan.steps) {
     op_def(step.op).reference(plan, step, weights, state);
     const bool selects = step.op == Op::select || step.op == Op::topk;
-    if (selects && chosen_ids) reference::choose(plan, weights, *chosen_ids, state);
+    if (!selects || !chosen_ids) continue;
+    const Matrix scores = routing_scores(plan.layer.routing, state[Buf::router_logits]);
+    reference::choose_from(plan, scores, *chosen_ids, step.op == Op::topk, state);
   }
   return state;
 }

@@ -42,6 +42,17 @@ struct OpDef {
 
 const OpDef& op_def(Op);
 
+// What any execution of the layer must at least do: bytes of the active experts, the shared expert
+// without padding, the router, the input and the output, each once; and the layer's flops. The same
+// for every variant of a layer, so that ratios to the floor compare.
+struct Work {
+  double bytes = 0, flops = 0;
+};
+Work layer_work(const LayerPlan&, const Load&);
+Work step_work(const LayerPlan&, const Step&, const Load&);
+// Microseconds that the work takes at least, at these rates: GB/s = 10^9 bytes, GFLOP/s = 10^9.
+double floor_us(const Work&, double gbs, double gflops);
+
 // The whole layer in float64. `chosen_ids` [tokens, choices], where given, replaces the selection:
 // expert outputs are then compared on the ids the kernel chose, and routing is judged apart.
 RefState run_reference(const LayerPlan&, const LayerWeights&, const Matrix& x,

@@ -22,7 +22,8 @@ void mlp_stage2(const LayerPlan&, const Step&, const LayerWeights&, RefState&);
 void shared_add(const LayerPlan&, const Step&, const LayerWeights&, RefState&);
 
 // Replaces the routed columns of topk_ids by `chosen` [tokens, >= top_k], with the weights these
-// experts have by the layer's own rule (at this step: renormalised only where the step is topk).
-void choose(const LayerPlan&, const LayerWeights&, const Matrix& chosen, RefState&);
+// experts have by the layer's own rule from `scores`; `weigh`: renormalised and scaled here too.
+void choose_from(const LayerPlan&, const Matrix& scores, const Matrix& chosen, bool weigh,
+                 RefState&);
 
 }  // namespace fse::reference

@@ -95,11 +95,11 @@ void topk(const LayerPlan& plan, const Step&, const LayerWeights& weights, RefSt
   if (plan.has_mlp() && gated) state[Buf::shared_weight] = shared;
 }
 
-void choose(const LayerPlan& plan, const LayerWeights&, const Matrix& chosen, RefState& state) {
+void choose_from(const LayerPlan& plan, const Matrix& scores, const Matrix& chosen, bool weigh,
+                 RefState& state) {
   const RoutingSpec& routing = plan.layer.routing;
   check(chosen.rows() == plan.tokens && chosen.cols() >= routing.top_k,
         "chosen ids are [tokens, top_k or more]");
-  const Matrix scores = routing_scores(routing, state[Buf::router_logits]);
   for (int t = 0; t < plan.tokens; ++t)
     for (int j = 0; j < routing.top_k; ++j) {
       const double id = chosen(t, j);
@@ -108,7 +108,7 @@ void choose(const LayerPlan& plan, const LayerWeights&, const Matrix& chosen, Re
       state[Buf::topk_weights](t, j) =
           valid ? weight_of(scores(t, static_cast<Eigen::Index>(id))) : 0;
     }
-  if (plan.variant.topk == Topk::fused) weigh_routed(plan, state);
+  if (weigh) weigh_routed(plan, state);
 }
 
 void dispatch(const LayerPlan& plan, const Step&, const LayerWeights&, RefState& state) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,7 +17,8 @@ class Database;
 
 namespace fse {
 
-// Where and by what a number was made: part of every row.
+// Where and by what a number was made: part of every row. The two rates and the memory that happens
+// to be free do not make another environment: a search resumed tomorrow finds today's attempts.
 struct Environment {
   DeviceInfo device;
   std::string compiler;      // of fselab's own kernels: "g++ 12.2.0 -O3"
@@ -31,6 +33,7 @@ struct StudyRecord {
   std::string yaml_text;  // the sweep with its overrides applied
   std::string plan_hash;  // over the canonical text of all cases
   std::string command;    // as the user typed it
+  std::string created;    // UTC, by the store: "2026-11-25T02:17:21.123Z"
 };
 
 enum class CaseState { pending, done, failed, refused };
@@ -58,13 +61,14 @@ struct StepTime {
 // A whole layer at its tuned tiles, or one step with one tile.
 struct AttemptRecord {
   int64_t id = 0;
-  std::string case_id;   // layer attempts; empty for steps
-  std::string step_key;  // step attempts; empty for layers
+  int64_t environment = 0;  // by the store, like id
+  std::string case_id;      // layer attempts; empty for steps
+  std::string step_key;     // step attempts; empty for layers
   std::string workload;  // routing, cache and seed: what a step's time depends on besides its key
   std::string kernel;    // step attempts: the catalogue row
   Tile tile;             // step attempts
   Outcome outcome;
-  Summary time_us;
+  Summary time_us;  // of outcome.samples_us, by the store: what is written here is ignored
   double bytes = 0, flops = 0, floor_us = 0;
   std::vector<StepTime> steps;          // layer attempts
   std::vector<int64_t> load_histogram;  // realised rows per expert of the first round
@@ -75,7 +79,10 @@ struct AttemptRecord {
 
 // The SQLite ledger: the only truth. Rows are only appended or closed, each in a transaction of its
 // own; a writer waits for others up to ten seconds. Throws Error(usage) for a missing file opened
-// for reading, Error(data) for a file that is not a fselab database or is damaged.
+// for reading, Error(data) for a file that is not a fselab database or is damaged,
+// Error(environment) where the system fails: a full disk, no permission, a lock held too long.
+// What was committed before an error, a kill or a full disk stays.
+// One Store belongs to one thread; other threads and processes open their own.
 class Store {
  public:
   static Store create_or_open(const std::filesystem::path& file);
@@ -84,21 +91,32 @@ class Store {
   Store& operator=(Store&&) noexcept;
   ~Store();
 
+  // What the user should know about the file ("" = nothing): it lies on a network file system.
+  const std::string& warning() const { return warning_; }
+
   int64_t add_environment(const Environment&);  // the same environment keeps its id
   // A study with the same name and plan_hash is found again (resume), else all cases are stored as
-  // pending or refused, in one transaction, before the first of them runs.
+  // pending or refused, in one transaction, before the first of them runs. Attempts that a process
+  // which no longer lives left `running` are closed as crashed, with a reason that begins
+  // "interrupted: "; those of a living process are left alone.
   int64_t add_study(const StudyRecord&, const std::vector<CaseRecord>&);
-  std::vector<CaseRecord> cases(int64_t study) const;
+  std::vector<CaseRecord> cases(int64_t study) const;  // in the order they were added
   void set_case_state(int64_t study, const std::string& case_id, CaseState, const std::string& why);
 
-  // Committed as `running` before the attempt starts; closed once, with samples, after.
+  // Committed as `running` before the attempt starts; closed once, with samples, after. An attempt
+  // counts as verified when it was measured (or is suspect) and its accuracy is within its bound;
+  // a layer's bound must be positive, so that an accuracy nobody filled in verifies nothing.
   int64_t begin_attempt(int64_t study, int64_t environment, const AttemptRecord& what);
   void finish_attempt(int64_t attempt, const AttemptRecord& result);
 
   // Fastest verified attempt of a step under the same key, workload and environment.
   std::optional<AttemptRecord> best_step(const std::string& step_key, const std::string& workload,
                                          int64_t environment) const;
-  // How many attempts of the step ended, in any way: an interrupted search continues behind them.
+  // The attempt that set_winner() marked for a step, under the same key, workload and environment.
+  std::optional<AttemptRecord> step_winner(const std::string& step_key, const std::string& workload,
+                                           int64_t environment) const;
+  // Every attempt of the step that ended, in any way, oldest first and without its samples: an
+  // interrupted search continues behind them.
   std::vector<AttemptRecord> step_attempts(const std::string& step_key, const std::string& workload,
                                            int64_t environment) const;
   // The newest measured and verified layer attempt of a case, with steps and samples.
@@ -110,14 +128,29 @@ class Store {
     int64_t id;
     std::string name, created;
   };
-  std::vector<StudySummary> studies() const;
+  std::vector<StudySummary> studies() const;  // oldest first
   StudyRecord study(int64_t id) const;
-  std::vector<Environment> environments(int64_t study) const;  // those its attempts ran in
-  SQLite::Database& database();  // for queries that need no method of their own
+  // Those its attempts ran in, by id; the rates are the newest its attempts were judged by.
+  std::vector<Environment> environments(int64_t study) const;
+  struct AttemptCount {
+    std::string level, status;  // "step" or "layer"; a Status name or "running"
+    int64_t attempts;
+  };
+  std::vector<AttemptCount> attempt_counts(int64_t study) const;
+  SQLite::Database& database() const;  // for queries that need no method of their own
 
  private:
-  explicit Store(std::unique_ptr<SQLite::Database>);
+  struct Rates {
+    double read_gbs, peak_gflops;
+  };
+  Store(std::unique_ptr<SQLite::Database>, std::string warning);
+  int64_t add_run(int64_t study, const StudyRecord& as);
+  void close_interrupted();
+
   std::unique_ptr<SQLite::Database> db_;
+  std::string warning_;
+  std::map<int64_t, int64_t> runs_;  // study -> the row of this process
+  std::map<int64_t, Rates> rates_;   // environment -> as measured by this process
 };
 
 }  // namespace fse

@@ -1,8 +1,12 @@
 #pragma once
+#include <functional>
+#include <span>
+#include <vector>
+
 #include "core/case.h"
-#include "core/outcome.h"
-#include "core/workload.h"
+#include "core/op.h"
 #include "kernels/backend.h"
+#include "tuner/workload_sets.h"
 
 namespace fse {
 
@@ -10,24 +14,30 @@ struct MeasureSpec {
   Cache cache = Cache::cold_weights;
   int min_rounds = 25;
   double interval = 0.02;   // stop when the 95 % interval is within +- this share of the median
-  double max_seconds = 20;  // per layer; the interval reached is stored either way
+  double max_seconds = 20;  // per layer; the interval that was reached is stored either way
 };
 
-// A workload made concrete: weight sets, and per round an input that routes as named.
-struct Workload {
-  std::vector<LayerWeights> sets;
-  std::vector<std::vector<float>> inputs;  // one per round, cycled
-  std::vector<Load> loads;                 // of each input, shared slots included
-  int64_t rotation_shortfall = 0;  // bytes the rotation is short of twice the last-level cache
+// One variant in a race: its session, and what executes each step.
+struct Contestant {
+  Session* session = nullptr;
+  const LayerPlan* plan = nullptr;
+  std::vector<Choice> choices;
 };
 
 struct LayerMeasurement {
-  std::vector<double> layer_us;              // per round
+  std::vector<double> layer_us;              // [round]
   std::vector<std::vector<double>> step_us;  // [step][round]
 };
 
-// Rounds until the interval is reached: round r runs input r and weight set r, both cycled.
-LayerMeasurement measure_layer(Session&, const LayerPlan&, std::span<const Choice>, const Workload&,
-                               const MeasureSpec&);
+// All contestants run every round on the same input, in an order shuffled by seed, each with the
+// next weight set of the rotation: sample r of two contestants makes a pair, and a machine that
+// drifts drifts for all. Ends when every interval is reached, or the time is up (never below 6
+// rounds). Throws Error(incomplete) when `stop` says so between two rounds.
+std::vector<LayerMeasurement> measure_layers(std::span<const Contestant>, const Workload&,
+                                             const MeasureSpec&, uint64_t seed,
+                                             const std::function<bool()>& stop);
+
+// What the router really chose for every input: one untimed run each, which also warms up.
+std::vector<Load> realised_loads(const Contestant&, const Workload&);
 
 }  // namespace fse

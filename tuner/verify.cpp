@@ -102,29 +102,46 @@ Matrix routed_part(const LayerPlan& plan, const Matrix& ids) {
 
 }  // namespace
 
-Accuracy verify_step(const LayerPlan& plan, const Step& step, const LayerWeights& weights,
-                     const RefState& inputs, const RefState& outputs) {
-  const double bound = op_def(step.op).tolerance(plan, step);
+RefState reference_of(const LayerPlan& plan, const Step& step, const LayerWeights& weights,
+                      const RefState& inputs) {
   RefState state = inputs;
   op_def(step.op).reference(plan, step, weights, state);
+  return state;
+}
+
+namespace {
+
+// Ids first; then `expected` is what these ids' weights should be.
+void verify_selection(const LayerPlan& plan, const Step& step, const LayerWeights& weights,
+                      const RefState& outputs, RefState& expected, Accuracy& accuracy) {
+  const Matrix scores = step.op == Op::select
+                            ? expected[Buf::scores]
+                            : routing_scores(plan.layer.routing, expected[Buf::router_logits]);
+  const Matrix& ids = outputs[Buf::topk_ids];
+  // The logits are exact here: only the kernel's own rounding of scores may move a choice.
+  const RoutingAgreement routing =
+      compare_routing(plan, weights.selection_bias, scores,
+                      step.op == Op::select ? routed_part(plan, ids) : ids, 0);
+  accuracy.first_bad = routing.first_bad;
+  reference::choose_from(plan, scores, ids, step.op == Op::topk, expected);
+}
+
+}  // namespace
+
+Accuracy verify_step(const LayerPlan& plan, const Step& step, const LayerWeights& weights,
+                     const RefState& inputs, const RefState& outputs, const RefState& expected) {
+  const double bound = op_def(step.op).tolerance(plan, step);
   Accuracy accuracy{.bound = bound};
+  RefState on_chosen_ids;
   if (is_selection(step)) {
-    const Matrix scores = step.op == Op::select
-                              ? inputs[Buf::scores]
-                              : routing_scores(plan.layer.routing, inputs[Buf::router_logits]);
-    // The logits are exact here: only the kernel's own rounding of scores may move a choice.
-    const Matrix& ids = outputs[Buf::topk_ids];
-    const RoutingAgreement routing =
-        compare_routing(plan, weights.selection_bias, scores,
-                        step.op == Op::select ? routed_part(plan, ids) : ids, 0);
-    if (!routing.ok()) accuracy.first_bad = routing.first_bad;
-    reference::choose(plan, weights, outputs[Buf::topk_ids], state);
+    on_chosen_ids = expected;
+    verify_selection(plan, step, weights, outputs, on_chosen_ids, accuracy);
   }
-  for (Buf id : step.writes) {
-    const Matrix got = defined_part(plan, step, id, inputs, outputs[id]);
-    const Matrix want = defined_part(plan, step, id, inputs, state[id]);
-    keep_worse(accuracy, compare(got, want, bound, to_name(id)));
-  }
+  const RefState& want = is_selection(step) ? on_chosen_ids : expected;
+  for (Buf id : step.writes)
+    keep_worse(accuracy,
+               compare(defined_part(plan, step, id, inputs, outputs[id]),
+                       defined_part(plan, step, id, inputs, want[id]), bound, to_name(id)));
   return accuracy;
 }
 

@@ -31,10 +31,13 @@ RoutingAgreement compare_routing(const LayerPlan&, const float* selection_bias,
 // empty pairs and the padding of the last slot are not. Undefined elements become 0.
 Matrix defined_part(const LayerPlan&, const Step&, Buf, const RefState&, Matrix values);
 
+// What the step's reference makes of these inputs. It is the same for every tile: make it once.
+RefState reference_of(const LayerPlan&, const Step&, const LayerWeights&, const RefState& inputs);
+
 // One step's kernel against its reference, both from the same inputs: `inputs` holds what the step
-// read, as the device had it; `outputs` what it wrote.
+// read, as the device had it; `outputs` what it wrote; `expected` is reference_of(inputs).
 Accuracy verify_step(const LayerPlan&, const Step&, const LayerWeights&, const RefState& inputs,
-                     const RefState& outputs);
+                     const RefState& outputs, const RefState& expected);
 
 struct LayerCheck {
   Accuracy output;

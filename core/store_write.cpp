@@ -1,0 +1,157 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/store.h"
+#include "core/store_sql.h"
+
+namespace fse {
+
+namespace {
+
+std::string axes_json(const Tile& tile) {
+  nlohmann::json axes = nlohmann::json::object();
+  for (const auto& [name, value] : tile.axes) axes[name] = value;
+  return json_text(axes);
+}
+
+// Whether the attempt, which must be open, is a layer's.
+bool is_open_layer(SQLite::Database& db, int64_t attempt) {
+  auto q = query(db, "SELECT status, level FROM attempt WHERE id = ?", {attempt});
+  const std::string status = q.executeStep() ? text(q, "status") : "missing";
+  check(status == "running", fmt::format("attempt {} is running, not {}", attempt, status));
+  return text(q, "level") == "layer";
+}
+
+bool is_verified(const AttemptRecord& r, bool layer) {
+  const Accuracy& a = r.outcome.accuracy;
+  const bool ran = r.outcome.status == Status::measured || r.outcome.status == Status::suspect;
+  return ran && a.ok() && a.rel_frobenius <= a.bound && (!layer || a.bound > 0);
+}
+
+void add_samples(SQLite::Database& db, int64_t attempt, const std::vector<double>& samples_us) {
+  SQLite::Statement insert(db, "INSERT INTO sample (attempt, round, us) VALUES (?, ?, ?)");
+  for (size_t round = 0; round < samples_us.size(); ++round) {
+    if (!std::isfinite(samples_us[round]))
+      fail_data(fmt::format("{}: attempt {}: sample {} is {}, expected a finite time in us",
+                            db.getFilename(), attempt, round, samples_us[round]));
+    insert.bind(1, attempt);
+    insert.bind(2, static_cast<int64_t>(round));
+    insert.bind(3, samples_us[round]);
+    insert.exec();
+    insert.reset();
+  }
+}
+
+Row summary_columns(const Summary& s) {
+  return {{"median_us", real_or_null(s.median)},
+          {"lo_us", real_or_null(s.lo)},
+          {"hi_us", real_or_null(s.hi)},
+          {"n", s.n}};
+}
+
+Row cost_columns(double bytes, double flops, double floor_us) {
+  return {{"bytes", real_or_null(bytes)},
+          {"flops", real_or_null(flops)},
+          {"floor_us", real_or_null(floor_us)}};
+}
+
+Row joined(Row a, const Row& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+void add_steps(SQLite::Database& db, int64_t attempt, const std::vector<StepTime>& steps) {
+  int64_t ordinal = 0;
+  for (const StepTime& s : steps)
+    insert(db, "step_time",
+           joined(joined({{"attempt", attempt},
+                          {"ordinal", ordinal++},
+                          {"step", s.step},
+                          {"op", s.op},
+                          {"kernel", s.kernel},
+                          {"tile", to_text(s.tile)},
+                          {"tile_axes", axes_json(s.tile)}},
+                         summary_columns(s.time_us)),
+                  cost_columns(s.bytes, s.flops, s.floor_us)));
+}
+
+Row closing_columns(const AttemptRecord& r, bool layer) {
+  const Accuracy& a = r.outcome.accuracy;
+  Row row = {{"status", to_name(r.outcome.status)},
+             {"verified", int64_t{is_verified(r, layer)}},
+             {"reason", r.outcome.reason},
+             {"ended", utc_now()},
+             {"rel_frobenius", real_or_null(a.rel_frobenius)},
+             {"worst", real_or_null(a.worst)},
+             {"bound", real_or_null(a.bound)},
+             {"first_bad", a.first_bad},
+             {"distinct_experts", real_or_null(r.distinct_experts)},
+             {"max_over_mean_load", real_or_null(r.max_over_mean_load)},
+             {"routing_agreement", real_or_null(r.routing_agreement)}};
+  if (!r.load_histogram.empty())
+    row.emplace_back("load_histogram", json_text(nlohmann::json(r.load_histogram)));
+  return joined(joined(row, summary_columns(summarize(r.outcome.samples_us))),
+                cost_columns(r.bytes, r.flops, r.floor_us));
+}
+
+}  // namespace
+
+int64_t Store::begin_attempt(int64_t study, int64_t environment, const AttemptRecord& what) {
+  const bool layer = !what.case_id.empty();
+  check(layer == what.step_key.empty(), "an attempt has either a case_id or a step_key");
+  return guarded(db_->getFilename(), "beginning an attempt", [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    if (!runs_.count(study)) runs_[study] = add_run(study, this->study(study));
+    Row row = {{"study", study},
+               {"run", runs_[study]},
+               {"environment", environment},
+               {"level", layer ? "layer" : "step"},
+               {layer ? "case_id" : "step_key", layer ? what.case_id : what.step_key},
+               {"workload", what.workload},
+               {"kernel", what.kernel},
+               {"tile", to_text(what.tile)},
+               {"tile_axes", axes_json(what.tile)},
+               {"status", "running"},
+               {"started", utc_now()}};
+    if (const auto rates = rates_.find(environment); rates != rates_.end()) {
+      row.emplace_back("read_gbs", real_or_null(rates->second.read_gbs));
+      row.emplace_back("peak_gflops", real_or_null(rates->second.peak_gflops));
+    }
+    const int64_t id = insert(*db_, "attempt", row);
+    transaction.commit();
+    return id;
+  });
+}
+
+void Store::finish_attempt(int64_t attempt, const AttemptRecord& result) {
+  guarded(db_->getFilename(), fmt::format("closing attempt {}", attempt), [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    const bool layer = is_open_layer(*db_, attempt);
+    add_samples(*db_, attempt, result.outcome.samples_us);
+    check(result.outcome.status != Status::measured || median(result.outcome.samples_us) > 0,
+          fmt::format("attempt {}: measured means samples with a positive median", attempt));
+    add_steps(*db_, attempt, result.steps);
+    update(*db_, "attempt", closing_columns(result, layer), attempt);
+    transaction.commit();
+  });
+}
+
+void Store::set_winner(int64_t attempt) {
+  guarded(db_->getFilename(), fmt::format("making attempt {} a winner", attempt), [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    const int winners =
+        query(*db_,
+              "INSERT OR REPLACE INTO winner (level, key, workload, environment, attempt, status, "
+              "verified, since) SELECT level, coalesce(case_id, step_key), workload, environment, "
+              "id, "
+              "status, verified, ? FROM attempt WHERE id = ?",
+              {utc_now(), attempt})
+            .exec();
+    check(winners == 1, fmt::format("attempt {} exists", attempt));
+    transaction.commit();
+  });
+}
+
+}  // namespace fse

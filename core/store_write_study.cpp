@@ -1,0 +1,185 @@
+#include <fmt/format.h>
+
+#include "core/process_identity.h"
+#include "core/store.h"
+#include "core/store_sql.h"
+
+namespace fse {
+
+namespace {
+
+// Free memory and measured rates change from run to run and do not belong to the identity.
+std::string environment_hash(const Environment& e) {
+  const DeviceInfo& d = e.device;
+  std::string text = fmt::format(
+      "device={}\nkind={}\narch={}\nproduct={}\ncompute_units={}\nllc_bytes={}\ngraph={}\n"
+      "experts_fused={}\nfp8_activations={}\ncompiler={}\ngit_revision={}\nhost_os={}\n",
+      d.name, d.kind, d.arch, d.product, d.compute_units, d.llc_bytes, d.graph, d.experts_fused,
+      d.fp8_activations, e.compiler, e.git_revision, e.host_os);
+  for (const DType t : d.dtypes) text += "dtype=" + to_name(t) + "\n";
+  return hash_text(text);
+}
+
+Row environment_row(const Environment& e) {
+  const DeviceInfo& d = e.device;
+  nlohmann::json dtypes = nlohmann::json::array();
+  for (const DType t : d.dtypes) dtypes.push_back(to_name(t));
+  return {{"hash", environment_hash(e)},
+          {"device", d.name},
+          {"kind", d.kind},
+          {"arch", d.arch},
+          {"product", d.product},
+          {"compute_units", int64_t{d.compute_units}},
+          {"memory_bytes", d.memory_bytes},
+          {"llc_bytes", d.llc_bytes},
+          {"dtypes", json_text(dtypes)},
+          {"graph", int64_t{d.graph}},
+          {"experts_fused", int64_t{d.experts_fused}},
+          {"fp8_activations", int64_t{d.fp8_activations}},
+          {"compiler", e.compiler},
+          {"git_revision", e.git_revision},
+          {"host_os", e.host_os},
+          {"read_gbs", e.read_gbs},
+          {"peak_gflops", e.peak_gflops},
+          {"created", utc_now()}};
+}
+
+Row case_row(int64_t study, int64_t ordinal, const CaseRecord& record) {
+  const Case& c = record.spec;
+  const LayerSpec& l = c.layer;
+  const RoutingSpec& r = l.routing;
+  const Variant& v = c.variant;
+  return {{"study", study},
+          {"ordinal", ordinal},
+          {"id", case_id(c)},
+          {"canonical", canonical_text(c)},
+          {"model", l.model},
+          {"hidden", int64_t{l.hidden}},
+          {"intermediate", int64_t{l.intermediate}},
+          {"experts", int64_t{r.experts}},
+          {"top_k", int64_t{r.top_k}},
+          {"score", to_name(r.score)},
+          {"selection_bias", int64_t{r.selection_bias}},
+          {"groups", int64_t{r.groups}},
+          {"groups_kept", int64_t{r.groups_kept}},
+          {"group_score", to_name(r.group_score)},
+          {"renormalize", int64_t{r.renormalize}},
+          {"scaling", r.scaling},
+          {"shared_count", int64_t{l.shared.count}},
+          {"shared_width", int64_t{l.shared.shared_width}},
+          {"shared_weight", to_name(l.shared.weight)},
+          {"shared_constant", l.shared.constant},
+          {"dtype", to_name(l.dtype)},
+          {"activations", to_name(l.activations)},
+          {"variant_gate", to_name(v.gate)},
+          {"variant_topk", to_name(v.topk)},
+          {"variant_shared", to_name(v.shared)},
+          {"variant_experts", to_name(v.experts)},
+          {"variant_launch", to_name(v.launch)},
+          {"tokens", int64_t{c.tokens}},
+          {"tp", int64_t{c.tp}},
+          {"routing", to_text(c.routing)},
+          {"routing_kind", to_name(c.routing.kind)},
+          {"routing_parameter", c.routing.parameter},
+          {"routing_trace", c.routing.trace.string()},
+          {"routing_trace_hash", c.routing.trace_hash},
+          {"cache", to_name(c.cache)},
+          {"device", c.device},
+          {"seed", static_cast<int64_t>(c.seed)},
+          {"baseline", int64_t{record.baseline}},
+          {"state", to_name(record.state)},
+          {"reason", record.reason}};
+}
+
+}  // namespace
+
+int64_t Store::add_environment(const Environment& e) {
+  return guarded(db_->getFilename(), "adding an environment", [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    auto known = query(*db_, "SELECT id FROM environment WHERE hash = ?", {environment_hash(e)});
+    const int64_t id = known.executeStep() ? integer(known, "id")
+                                           : insert(*db_, "environment", environment_row(e));
+    known.reset();
+    transaction.commit();
+    rates_[id] = {e.read_gbs, e.peak_gflops};
+    return id;
+  });
+}
+
+int64_t Store::add_study(const StudyRecord& study, const std::vector<CaseRecord>& cases) {
+  return guarded(db_->getFilename(), "adding a study", [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    close_interrupted();
+    auto known = query(*db_, "SELECT id FROM study WHERE name = ? AND plan_hash = ?",
+                       {study.name, study.plan_hash});
+    int64_t id = 0;
+    if (known.executeStep()) {
+      id = integer(known, "id");
+      known.reset();
+    } else {
+      id = insert(*db_, "study",
+                  {{"name", study.name},
+                   {"yaml_text", study.yaml_text},
+                   {"plan_hash", study.plan_hash},
+                   {"command", study.command},
+                   {"created", utc_now()}});
+      int64_t ordinal = 0;
+      for (const CaseRecord& c : cases) insert(*db_, "layer_case", case_row(id, ordinal++, c));
+    }
+    const int64_t run = add_run(id, study);
+    transaction.commit();
+    runs_[id] = run;
+    return id;
+  });
+}
+
+int64_t Store::add_run(int64_t study, const StudyRecord& as) {
+  const ProcessIdentity self = this_process();
+  return insert(*db_, "run",
+                {{"study", study},
+                 {"command", as.command},
+                 {"yaml_text", as.yaml_text},
+                 {"started", utc_now()},
+                 {"host", self.host},
+                 {"boot_id", self.boot_id},
+                 {"pid_namespace", self.pid_namespace},
+                 {"pid", self.pid},
+                 {"pid_started", self.pid_started}});
+}
+
+// Runs inside the caller's transaction.
+void Store::close_interrupted() {
+  const ProcessIdentity self = this_process();
+  std::vector<std::pair<int64_t, int64_t>> dead;  // run, pid
+  auto q = query(*db_,
+                 "SELECT DISTINCT run.* FROM attempt JOIN run ON run.id = attempt.run "
+                 "WHERE attempt.status = 'running'",
+                 {});
+  while (q.executeStep()) {
+    const ProcessIdentity owner{text(q, "host"), text(q, "boot_id"), text(q, "pid_namespace"),
+                                integer(q, "pid"), integer(q, "pid_started")};
+    if (!may_live(owner, self)) dead.emplace_back(integer(q, "id"), owner.pid);
+  }
+  for (const auto& [run, pid] : dead)
+    query(
+        *db_,
+        "UPDATE attempt SET status = 'crashed', reason = ?, ended = ? "
+        "WHERE run = ? AND status = 'running'",
+        {fmt::format("interrupted: process {} ended before the attempt did", pid), utc_now(), run})
+        .exec();
+}
+
+void Store::set_case_state(int64_t study, const std::string& case_id, CaseState state,
+                           const std::string& why) {
+  guarded(db_->getFilename(), "setting a case's state", [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    const int changed =
+        query(*db_, "UPDATE layer_case SET state = ?, reason = ? WHERE study = ? AND id = ?",
+              {to_name(state), why, study, case_id})
+            .exec();
+    check(changed == 1, fmt::format("case {} belongs to study {}", case_id, study));
+    transaction.commit();
+  });
+}
+
+}  // namespace fse

@@ -1,0 +1,150 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "core/error.h"
+#include "core/nearest.h"
+#include "core/plan.h"
+#include "core/strict_json.h"
+#include "experiments/sweep_reader.h"
+#include "experiments/yaml_reader.h"
+
+namespace fse {
+namespace {
+
+constexpr double kDefaultSeconds = 60;
+constexpr int kMinRounds = 6;  // fewer samples have no 95 % interval of the median
+const std::vector<std::string> kAxisKeys{"gate", "topk", "shared", "experts", "launch"};
+
+template <class E>
+void read_axis(const YamlNode& map, const std::string& axis, std::vector<E>& values) {
+  if (const YamlNode* node = find_key(map, axis)) values = read_names<E>(*node, "variants." + axis);
+}
+
+template <class E>
+void read_axis(const YamlNode& map, const std::string& axis, std::optional<E>& value) {
+  if (const YamlNode* node = find_key(map, axis)) value = read_name<E>(*node, "baseline." + axis);
+}
+
+// "12.5%" with the unit "%" is 12.5.
+std::optional<double> number_with_unit(const std::string& text, const std::string& unit) {
+  if (!text.ends_with(unit)) return std::nullopt;
+  const std::optional<double> value = parse_number(text.substr(0, text.size() - unit.size()));
+  return value && *value > 0 ? value : std::nullopt;
+}
+
+void read_budget(const YamlNode& node, TuneSpec& tune) {
+  const std::string expected =
+      "seconds (60s), minutes (2m), evaluations (200), a share of the tiles (10%), or none";
+  const std::string text = read_text(node, "tune.budget", expected);
+  tune.seconds.reset();
+  if (text == "none") return;
+  const std::optional<double> seconds = number_with_unit(text, "s");
+  const std::optional<double> minutes = number_with_unit(text, "m");
+  const std::optional<double> percent = number_with_unit(text, "%");
+  const std::optional<int64_t> evaluations = parse_integer(text);
+  constexpr double kDay = 86400;
+  if (seconds && *seconds <= kDay)
+    tune.seconds = *seconds;
+  else if (minutes && *minutes * 60 <= kDay)
+    tune.seconds = *minutes * 60;
+  else if (percent && *percent <= 100)
+    tune.fraction = *percent / 100;
+  else if (evaluations && *evaluations >= 1 && *evaluations <= 1000000)
+    tune.evaluations = static_cast<int>(*evaluations);
+  else
+    fail_value(node, "tune.budget", expected);
+}
+
+// Catalogue rows are "device.op.family"; that they exist is checked where the device is known.
+void require_target(const YamlEntry& entry) {
+  const bool kernel = entry.key.find('.') != std::string::npos &&
+                      std::all_of(entry.key.begin(), entry.key.end(), [](unsigned char c) {
+                        return std::isalnum(c) || c == '.' || c == '_';
+                      });
+  if (kernel || from_name<Op>(entry.key)) return;
+  fail_usage(fmt::format("{}: '{}' in tiles is no op, expected one of {}, or a kernel's name{}",
+                         entry.where, printable(entry.key), all_names<Op>(),
+                         did_you_mean(entry.key, names_of<Op>())));
+}
+
+std::vector<TileRestriction> read_tiles(const YamlNode& node) {
+  const std::string expected = "a map such as {grouped_stage1: {rows: [4, 8]}}";
+  if (node.kind != YamlNode::Kind::map || node.entries.empty()) fail_value(node, "tiles", expected);
+  std::vector<TileRestriction> restrictions;
+  for (const YamlEntry& target : node.entries) {
+    require_target(target);
+    const std::string key = "tiles." + target.key;
+    if (target.value.kind != YamlNode::Kind::map || target.value.entries.empty())
+      fail_value(target.value, key, "a map of axes and their values");
+    for (const YamlEntry& axis : target.value.entries) {
+      const bool name = std::all_of(axis.key.begin(), axis.key.end(),
+                                    [](unsigned char c) { return std::isalnum(c) || c == '_'; });
+      if (!name || axis.key.empty())
+        fail_usage(fmt::format("{}: '{}' in {} is no axis, expected a name such as rows",
+                               axis.where, printable(axis.key), key));
+      restrictions.push_back({.target = target.key,
+                              .axis = axis.key,
+                              .values = read_integers(axis.value, key + "." + axis.key, 0, 1 << 20),
+                              .where = axis.where});
+    }
+  }
+  return restrictions;
+}
+
+}  // namespace
+
+VariantAxes read_variants(const YamlNode& node) {
+  require_map(node, "variants", kAxisKeys);
+  VariantAxes axes;
+  read_axis(node, "gate", axes.gate);
+  read_axis(node, "topk", axes.topk);
+  read_axis(node, "shared", axes.shared);
+  read_axis(node, "experts", axes.experts);
+  read_axis(node, "launch", axes.launch);
+  return axes;
+}
+
+BaselineSpec read_baseline(const YamlNode& node) {
+  require_map(node, "baseline", kAxisKeys);
+  BaselineSpec base;
+  read_axis(node, "gate", base.gate);
+  read_axis(node, "topk", base.topk);
+  read_axis(node, "shared", base.shared);
+  read_axis(node, "experts", base.experts);
+  read_axis(node, "launch", base.launch);
+  return base;
+}
+
+TuneSpec read_tune(const YamlNode* tune, const YamlNode* tiles) {
+  TuneSpec spec{.seconds = kDefaultSeconds};
+  if (tune != nullptr) {
+    require_map(*tune, "tune", {"strategy", "budget"});
+    if (const YamlNode* n = find_key(*tune, "strategy"))
+      spec.strategy = read_name<Strategy>(*n, "tune.strategy");
+    if (const YamlNode* n = find_key(*tune, "budget")) read_budget(*n, spec);
+  }
+  if (tiles != nullptr) spec.tiles = read_tiles(*tiles);
+  return spec;
+}
+
+MeasureSpec read_measure(const YamlNode& node) {
+  require_map(node, "measure", {"cache", "min_rounds", "interval"});
+  MeasureSpec measure;
+  if (const auto* n = find_key(node, "cache"))
+    measure.cache = read_name<Cache>(*n, "measure.cache");
+  if (const auto* n = find_key(node, "min_rounds"))
+    measure.min_rounds =
+        static_cast<int>(read_integer(*n, "measure.min_rounds", kMinRounds, 100000));
+  if (const auto* n = find_key(node, "interval")) {
+    const std::string expected = "a percentage from 0.1% to 50%";
+    const std::string text = read_text(*n, "measure.interval", expected);
+    const std::optional<double> percent = number_with_unit(text, "%");
+    if (!percent || *percent < 0.1 || *percent > 50) fail_value(*n, "measure.interval", expected);
+    measure.interval = *percent / 100;
+  }
+  return measure;
+}
+
+}  // namespace fse

@@ -1,0 +1,240 @@
+#include "experiments/workload_group.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "core/error.h"
+#include "experiments/interrupt.h"
+#include "tuner/step_bench.h"
+#include "tuner/verify.h"
+
+namespace fse {
+namespace {
+
+// One case on its way through the group.
+struct Entry {
+  const CaseRecord* record = nullptr;
+  LayerPlan plan;
+  std::unique_ptr<Session> session;
+  std::vector<Choice> choices;
+  LayerCheck check;
+};
+
+std::string label(const Case& spec) {
+  return fmt::format("{} {} tokens={} {}", spec.layer.model, to_name(spec.layer.dtype), spec.tokens,
+                     to_label(spec.variant));
+}
+
+AttemptRecord layer_attempt(const RunContext& context, const Case& spec) {
+  AttemptRecord record;
+  record.case_id = case_id(spec);
+  record.workload = context.ledger.workload;
+  return record;
+}
+
+void close_case(const RunContext& context, const Case& spec, AttemptRecord record) {
+  const bool ok = record.outcome.status == Status::measured;
+  Store& store = context.ledger.store;
+  store.finish_attempt(record.id, record);
+  store.set_case_state(context.ledger.study, record.case_id,
+                       ok ? CaseState::done : CaseState::failed, record.outcome.reason);
+  if (ok) store.set_winner(record.id);
+  context.progress.case_done(label(spec), summarize(record.outcome.samples_us), ok,
+                             record.outcome.reason);
+}
+
+}  // namespace
+
+void fail_case(const RunContext& context, const Case& spec, Outcome outcome) {
+  AttemptRecord record = layer_attempt(context, spec);
+  record.id =
+      context.ledger.store.begin_attempt(context.ledger.study, context.ledger.environment, record);
+  record.outcome = std::move(outcome);
+  close_case(context, spec, std::move(record));
+}
+
+namespace {
+
+void tune_entry(const RunContext& context, const Workload& workload, Entry& entry) {
+  const DeviceInfo& device = context.backend.device();
+  const TuneControl control{
+      .stop = interrupted,
+      .progress = [&](const AttemptRecord& record) { context.progress.attempt(record); },
+      .seed = entry.record->spec.seed};
+  entry.choices = default_choices(entry.plan, device);
+  if (context.tune.strategy == Strategy::none) return;
+  for (size_t i = 0; i < entry.plan.steps.size(); ++i) {
+    const Step& step = entry.plan.steps[i];
+    context.progress.activity(fmt::format("tuning {} tokens={}", step.name, entry.plan.tokens));
+    if (auto known = recorded_choice(entry.plan, step, device, context.ledger, context.tune)) {
+      entry.choices[i] = *known;
+      continue;
+    }
+    StepBench bench(*entry.session, entry.plan, i, entry.choices, workload);
+    entry.choices[i] =
+        tune_step(bench, entry.plan, step, device, context.tune, context.ledger, control);
+  }
+}
+
+// Plans, tunes and verifies one case; nothing comes back when it failed, which is then recorded.
+std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& group,
+                               const CaseRecord& record, const Workload& workload,
+                               std::unique_ptr<LayerReference>& reference) {
+  const Case& spec = record.spec;
+  auto entry = std::make_unique<Entry>();
+  entry->record = &record;
+  try {
+    entry->plan =
+        make_plan(spec.layer, group.shard, spec.variant, spec.tokens, context.backend.device());
+    entry->session = context.backend.open(entry->plan, workload.sets);
+    tune_entry(context, workload, *entry);
+    context.progress.activity("verifying " + label(spec));
+    if (!reference)
+      reference = std::make_unique<LayerReference>(
+          entry->plan, workload.sets[0],
+          to_matrix(workload.inputs[0], spec.tokens, spec.layer.hidden));
+    entry->check =
+        verify_layer_run(*entry->session, entry->plan, entry->choices,
+                         workload.sets[0].selection_bias, *reference, workload.inputs[0]);
+  } catch (const Error& error) {
+    if (error.kind != ErrorKind::environment) throw;
+    fail_case(context, spec, {.status = Status::launch_failed, .reason = error.what()});
+    return nullptr;
+  }
+  if (entry->check.ok()) return entry;
+  fail_case(
+      context, spec,
+      {.status = Status::wrong, .reason = entry->check.reason(), .accuracy = entry->check.output});
+  return nullptr;
+}
+
+// Loads were read from one contestant; another variant has the same routed rows, and its slots get
+// every token.
+Load load_for(const LayerPlan& plan, const Load& realised) {
+  Load load = realised;
+  load.rows_per_expert.resize(static_cast<size_t>(plan.layer.routing.experts));
+  load.rows_per_expert.resize(static_cast<size_t>(plan.expert_count()), plan.tokens);
+  return load;
+}
+
+Work mean_work(const std::vector<Load>& loads, const std::function<Work(const Load&)>& work_of) {
+  Work mean;
+  for (const Load& load : loads) {
+    const Work work = work_of(load);
+    mean.bytes += work.bytes / static_cast<double>(loads.size());
+    mean.flops += work.flops / static_cast<double>(loads.size());
+  }
+  return mean;
+}
+
+void describe_load(const LayerPlan& plan, const std::vector<Load>& loads, AttemptRecord& record) {
+  record.load_histogram = load_for(plan, loads.front()).rows_per_expert;
+  const auto rounds = static_cast<double>(loads.size());
+  for (const Load& load : loads) {
+    Load routed = load;
+    routed.rows_per_expert.resize(static_cast<size_t>(plan.layer.routing.experts));
+    const double mean = static_cast<double>(routed.pairs()) / plan.layer.routing.experts;
+    record.distinct_experts += static_cast<double>(routed.active()) / rounds;
+    record.max_over_mean_load += static_cast<double>(routed.busiest()) / mean / rounds;
+  }
+}
+
+void describe_steps(const Entry& entry, const LayerMeasurement& measured,
+                    const std::vector<Load>& loads, const Ledger& ledger, AttemptRecord& record) {
+  for (size_t i = 0; i < entry.plan.steps.size(); ++i) {
+    const Step& step = entry.plan.steps[i];
+    const Work work = mean_work(loads, [&](const Load& load) {
+      return step_work(entry.plan, step, load_for(entry.plan, load));
+    });
+    record.steps.push_back({.step = step.name,
+                            .op = to_name(step.op),
+                            .kernel = entry.choices[i].kernel->name,
+                            .tile = entry.choices[i].tile,
+                            .time_us = summarize(measured.step_us[i]),
+                            .bytes = work.bytes,
+                            .flops = work.flops,
+                            .floor_us = floor_us(work, ledger.read_gbs, ledger.peak_gflops)});
+  }
+}
+
+AttemptRecord describe(const RunContext& context, const Entry& entry,
+                       const LayerMeasurement& measured, const std::vector<Load>& loads,
+                       AttemptRecord record) {
+  const Work work = mean_work(
+      loads, [&](const Load& load) { return layer_work(entry.plan, load_for(entry.plan, load)); });
+  record.bytes = work.bytes;
+  record.flops = work.flops;
+  record.floor_us = floor_us(work, context.ledger.read_gbs, context.ledger.peak_gflops);
+  record.outcome = {.status = Status::measured,
+                    .reason = {},
+                    .accuracy = entry.check.output,
+                    .samples_us = measured.layer_us};
+  describe_steps(entry, measured, loads, context.ledger, record);
+  describe_load(entry.plan, loads, record);
+  record.routing_agreement = static_cast<double>(entry.check.routing.equal) /
+                             static_cast<double>(entry.check.routing.rows);
+  return record;
+}
+
+void measure_entries(const RunContext& context, const std::vector<std::unique_ptr<Entry>>& entries,
+                     const Workload& workload) {
+  std::vector<Contestant> contestants;
+  std::vector<AttemptRecord> records;
+  for (const auto& entry : entries) {
+    contestants.push_back({entry->session.get(), &entry->plan, entry->choices});
+    AttemptRecord record = layer_attempt(context, entry->record->spec);
+    record.id = context.ledger.store.begin_attempt(context.ledger.study, context.ledger.environment,
+                                                   record);
+    records.push_back(std::move(record));
+  }
+  const Case& spec = entries.front()->record->spec;
+  context.progress.activity(
+      fmt::format("measuring {} variants tokens={}", entries.size(), spec.tokens));
+  const std::vector<Load> loads = realised_loads(contestants.front(), workload);
+  const std::vector<LayerMeasurement> measured =
+      measure_layers(contestants, workload, context.measure, spec.seed, interrupted);
+  for (size_t i = 0; i < entries.size(); ++i)
+    close_case(context, entries[i]->record->spec,
+               describe(context, *entries[i], measured[i], loads, std::move(records[i])));
+}
+
+double gigabytes(int64_t bytes) {
+  return static_cast<double>(bytes) / 1e9;
+}
+
+}  // namespace
+
+std::string workload_key(const Case& spec) {
+  return fmt::format("routing={} cache={} seed={}", to_text(spec.routing), to_name(spec.cache),
+                     spec.seed);
+}
+
+std::string out_of_memory(const LayerPlan& plan, const DeviceInfo& device, int sets) {
+  const int64_t weights = random_weights_bytes(plan.layer, plan.shard, sets);
+  const int64_t reference = reference_bytes(plan);
+  const int64_t needed = weights + buffer_bytes(plan) + reference;
+  if (needed <= device.memory_bytes) return {};
+  return fmt::format(
+      "needs {:.1f} GB (weights {:.1f}, buffers {:.1f}, reference {:.1f}), {} has {:.1f} GB",
+      gigabytes(needed), gigabytes(weights), gigabytes(buffer_bytes(plan)), gigabytes(reference),
+      device.name, gigabytes(device.memory_bytes));
+}
+
+void run_group(const RunContext& context, const WorkloadGroup& group,
+               const std::vector<LayerWeights>& sets) {
+  const Case& first = group.cases.front().spec;
+  context.progress.activity(fmt::format("drawing inputs tokens={}", first.tokens));
+  const Workload workload{.sets = sets,
+                          .inputs = make_inputs(sets.front(), first.routing, first.tokens,
+                                                first.seed, context.measure.min_rounds)};
+  std::unique_ptr<LayerReference> reference;
+  std::vector<std::unique_ptr<Entry>> entries;
+  for (const CaseRecord& record : group.cases)
+    if (auto entry = prepare(context, group, record, workload, reference))
+      entries.push_back(std::move(entry));
+  if (!entries.empty()) measure_entries(context, entries, workload);
+}
+
+}  // namespace fse

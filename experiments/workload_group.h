@@ -1,0 +1,42 @@
+#pragma once
+#include <vector>
+
+#include "core/store.h"
+#include "experiments/progress.h"
+#include "kernels/backend.h"
+#include "tuner/measure.h"
+#include "tuner/tune.h"
+
+namespace fse {
+
+// What every group of a run shares.
+struct RunContext {
+  Backend& backend;
+  Ledger ledger;
+  const TuneSpec& tune;
+  const MeasureSpec& measure;
+  Progress& progress;
+};
+
+// The cases of a sweep that differ in their variant only: one layer, one workload. They see the
+// same inputs, the same weights and the same reference, and are measured against each other.
+struct WorkloadGroup {
+  std::vector<CaseRecord> cases;
+  Shard shard;
+};
+
+// "routing=uniform cache=cold_weights seed=1": what a step's time depends on besides its key.
+std::string workload_key(const Case&);
+
+// Tunes every step of every case, verifies the layers, measures those that are right in interleaved
+// rounds, and records all of it. A case that fails is recorded with its reason and the others go
+// on. Throws Error(incomplete) when interrupted.
+void run_group(const RunContext&, const WorkloadGroup&, const std::vector<LayerWeights>& sets);
+
+// Records a case that cannot be measured, with its outcome.
+void fail_case(const RunContext&, const Case&, Outcome);
+
+// Why the case cannot run in this much memory, with both sizes; empty when it can.
+std::string out_of_memory(const LayerPlan&, const DeviceInfo&, int sets);
+
+}  // namespace fse

@@ -1,0 +1,80 @@
+#include "tuner/measure.h"
+
+#include <chrono>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/rng.h"
+#include "core/statistics.h"
+
+namespace fse {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+bool precise(const LayerMeasurement& measurement, double interval) {
+  const Summary s = summarize(measurement.layer_us);
+  return s.hi - s.median <= interval * s.median && s.median - s.lo <= interval * s.median;
+}
+
+std::vector<size_t> shuffled(size_t n, Rng& rng) {
+  std::vector<size_t> order(n);
+  std::iota(order.begin(), order.end(), size_t{0});
+  for (size_t i = n; i > 1; --i)
+    std::swap(order[i - 1], order[static_cast<size_t>(rng.below(static_cast<int64_t>(i)))]);
+  return order;
+}
+
+void append(LayerMeasurement& measurement, const RunTimes& times) {
+  measurement.layer_us.push_back(times.layer_us);
+  for (size_t i = 0; i < times.step_us.size(); ++i)
+    measurement.step_us[i].push_back(times.step_us[i]);
+}
+
+}  // namespace
+
+std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contestants,
+                                             const Workload& workload, const MeasureSpec& spec,
+                                             uint64_t seed, const std::function<bool()>& stop) {
+  std::vector<LayerMeasurement> results(contestants.size());
+  for (size_t i = 0; i < contestants.size(); ++i)
+    results[i].step_us.resize(contestants[i].plan->steps.size());
+  Rng rng(seed);
+  const Clock::time_point start = Clock::now();
+  const double limit = spec.max_seconds * static_cast<double>(contestants.size());
+  size_t set = 0;
+  for (int round = 0;; ++round) {
+    if (stop()) throw Error(ErrorKind::incomplete, "stopped while measuring");
+    const auto& x = workload.inputs[static_cast<size_t>(round) % workload.inputs.size()];
+    for (size_t i : shuffled(contestants.size(), rng)) {
+      const Contestant& c = contestants[i];
+      c.session->set_input(x);
+      if (spec.cache == Cache::cold_all) c.session->evict_caches();
+      append(results[i], c.session->run(c.choices, static_cast<int>(set++ % workload.sets.size())));
+    }
+    constexpr int kFewest = 6;  // below that no 95 % interval of a median exists
+    if (round + 1 < kFewest) continue;
+    if (seconds_since(start) > limit) return results;
+    if (round + 1 < spec.min_rounds) continue;
+    const bool done = std::all_of(results.begin(), results.end(), [&](const auto& result) {
+      return precise(result, spec.interval);
+    });
+    if (done) return results;
+  }
+}
+
+std::vector<Load> realised_loads(const Contestant& c, const Workload& workload) {
+  std::vector<Load> loads;
+  for (size_t i = 0; i < workload.inputs.size(); ++i) {
+    c.session->set_input(workload.inputs[i]);
+    c.session->run(c.choices, static_cast<int>(i % workload.sets.size()));
+    loads.push_back(load_of(c.session->read(Buf::topk_ids), c.plan->expert_count()));
+  }
+  return loads;
+}
+
+}  // namespace fse

@@ -1,0 +1,97 @@
+#include "tuner/step_bench.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "tuner/verify.h"
+
+namespace fse {
+namespace {
+
+// Fresh routing per round needs only the steps up to dispatch; what the expert kernels left in the
+// large buffers of round 0 has the right shape and finite values for every round.
+bool is_routing(Op op) {
+  return op <= Op::dispatch;
+}
+
+bool is_large(Buf id) {
+  return id == Buf::x || id == Buf::h || id == Buf::y || id == Buf::shared_h ||
+         id == Buf::shared_out || id == Buf::out;
+}
+
+bool contains(const std::vector<Buf>& list, Buf id) {
+  return std::find(list.begin(), list.end(), id) != list.end();
+}
+
+Matrix poisoned(const Buffer& buffer) {
+  const double value =
+      buffer.element == Element::i32 ? -1 : std::numeric_limits<double>::quiet_NaN();
+  return Matrix::Constant(buffer.rows, buffer.cols, value);
+}
+
+}  // namespace
+
+StepBench::StepBench(Session& session, const LayerPlan& plan, size_t step,
+                     std::span<const Choice> choices, const Workload& workload)
+    : session_(session), plan_(plan), step_(plan.steps[step]), index_(step), workload_(workload) {
+  constexpr size_t kRounds = 8;
+  rounds_.resize(std::min(kRounds, workload.inputs.size()));
+  session_.poison_buffers();
+  // Backwards, so that round 0 is what stays in the buffers.
+  for (size_t round = rounds_.size(); round-- > 0;) {
+    session_.set_input(workload.inputs[round]);
+    for (size_t i = 0; i < step; ++i)
+      if (round == 0 || is_routing(plan.steps[i].op))
+        session_.run_step(static_cast<int>(i), choices[i], 0);
+    rounds_[round] = snapshot();
+    add_work();
+  }
+  work_.bytes /= static_cast<double>(rounds_.size());
+  work_.flops /= static_cast<double>(rounds_.size());
+  for (Buf id : step_.reads) inputs_[id] = session_.read(id);
+}
+
+void StepBench::add_work() {
+  // Before the ids exist no op's work depends on them.
+  const bool routed = contains(step_.reads, Buf::sorted_pairs) || step_.op == Op::combine;
+  const Load load = routed ? load_of(session_.read(Buf::topk_ids), plan_.expert_count()) : Load{};
+  const Work work = step_work(plan_, step_, load);
+  work_.bytes += work.bytes;
+  work_.flops += work.flops;
+}
+
+StepBench::Snapshot StepBench::snapshot() const {
+  Snapshot saved;
+  for (Buf id : step_.reads)
+    if (!is_large(id)) saved.emplace_back(id, session_.read(id));
+  return saved;
+}
+
+void StepBench::restore(const Snapshot& saved) {
+  for (const auto& [id, values] : saved) session_.write(id, values);
+}
+
+Accuracy StepBench::verify(const Choice& choice) {
+  session_.set_input(workload_.inputs[0]);
+  for (Buf id : step_.writes)
+    session_.write(id, contains(step_.reads, id) ? inputs_[id] : poisoned(*plan_.find(id)));
+  restore(rounds_[0]);
+  session_.run_step(static_cast<int>(index_), choice, 0);
+  RefState outputs;
+  for (Buf id : step_.writes) outputs[id] = session_.read(id);
+  if (!expected_ready_) {
+    expected_ = reference_of(plan_, step_, workload_.sets[0], inputs_);
+    expected_ready_ = true;
+  }
+  return verify_step(plan_, step_, workload_.sets[0], inputs_, outputs, expected_);
+}
+
+double StepBench::time_us(const Choice& choice, int round) {
+  const size_t r = static_cast<size_t>(round) % rounds_.size();
+  if (contains(step_.reads, Buf::x)) session_.set_input(workload_.inputs[r]);
+  restore(rounds_[r]);
+  const size_t set = next_set_++ % workload_.sets.size();
+  return session_.run_step(static_cast<int>(index_), choice, static_cast<int>(set));
+}
+
+}  // namespace fse

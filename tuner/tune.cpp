@@ -1,0 +1,258 @@
+#include "tuner/tune.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+
+#include "core/error.h"
+#include "core/rng.h"
+
+namespace fse {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+bool kept(const Choice& choice, const Step& step, const std::vector<TileRestriction>& tiles) {
+  return std::all_of(tiles.begin(), tiles.end(), [&](const TileRestriction& r) {
+    if (r.target != to_name(step.op) && r.target != choice.kernel->name) return true;
+    for (const auto& [axis, value] : choice.tile.axes)
+      if (axis == r.axis)
+        return std::find(r.values.begin(), r.values.end(), value) != r.values.end();
+    return true;  // a kernel without that axis is not restricted by it
+  });
+}
+
+template <class T>
+void shuffle(std::vector<T>& items, size_t from, Rng& rng) {
+  for (size_t i = items.size(); i > from + 1; --i)
+    std::swap(items[i - 1],
+              items[from + static_cast<size_t>(rng.below(static_cast<int64_t>(i - from)))]);
+}
+
+std::string choice_text(const Choice& c) {
+  return c.kernel->name + " " + to_text(c.tile);
+}
+
+// One search of one step.
+class Search {
+ public:
+  Search(StepBench& bench, const LayerPlan& plan, const Step& step, const TuneSpec& spec,
+         const Ledger& ledger, const TuneControl& control)
+      : bench_(bench), spec_(spec), ledger_(ledger), control_(control), rng_(control.seed) {
+    key_ = step_key(plan, step);
+    for (const AttemptRecord& done :
+         ledger_.store.step_attempts(key_, ledger_.workload, ledger_.environment))
+      if (done.outcome.status != Status::crashed)  // interrupted ones are tried again
+        finished_[done.kernel + " " + to_text(done.tile)] = done;
+  }
+
+  Choice run(std::vector<Choice> all) {
+    // Exhaustive keeps the axis order; otherwise a prefix of a shuffle is a random sample.
+    if (spec_.strategy != Strategy::exhaustive) shuffle(all, 1, rng_);
+    if (spec_.strategy == Strategy::none) all.resize(1);
+    const size_t most = most_evaluations(all.size());
+    for (size_t i = 0; i < all.size() && i < most; ++i) {
+      if (i > 0 && out_of_time()) break;
+      screen(all[i]);
+    }
+    if (screened_.empty())
+      throw Error(ErrorKind::environment,
+                  fmt::format("{}: no kernel gave a right result; {}", key_, first_failure_));
+    return finals();
+  }
+
+ private:
+  struct Screened {
+    Choice choice;
+    double median_us;
+    bool is_default;
+  };
+
+  size_t most_evaluations(size_t all) const {
+    size_t most = all;
+    if (spec_.evaluations) most = std::min(most, static_cast<size_t>(*spec_.evaluations));
+    if (spec_.fraction)
+      most = std::min(most,
+                      static_cast<size_t>(std::ceil(*spec_.fraction * static_cast<double>(all))));
+    return std::max<size_t>(most, 1);
+  }
+
+  double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  bool out_of_time() const { return spec_.seconds && elapsed() > *spec_.seconds; }
+
+  AttemptRecord begin(const Choice& choice) {
+    if (control_.stop()) throw Error(ErrorKind::incomplete, "stopped");
+    AttemptRecord record;
+    record.step_key = key_;
+    record.workload = ledger_.workload;
+    record.kernel = choice.kernel->name;
+    record.tile = choice.tile;
+    const Work work = bench_.work();
+    record.bytes = work.bytes;
+    record.flops = work.flops;
+    record.floor_us = floor_us(work, ledger_.read_gbs, ledger_.peak_gflops);
+    record.id = ledger_.store.begin_attempt(ledger_.study, ledger_.environment, record);
+    return record;
+  }
+
+  void finish(AttemptRecord& record) {
+    record.time_us = summarize(record.outcome.samples_us);
+    ledger_.store.finish_attempt(record.id, record);
+    control_.progress(record);
+    if (record.outcome.status != Status::measured && first_failure_.empty())
+      first_failure_ = record.kernel + " " + to_text(record.tile) + ": " + record.outcome.reason;
+  }
+
+  void screen(const Choice& choice) {
+    const bool is_default = screened_.empty() && first_failure_.empty();
+    if (const auto it = finished_.find(choice_text(choice)); it != finished_.end())
+      return keep(choice, it->second.outcome, it->second.time_us.median, is_default);
+    AttemptRecord record = begin(choice);
+    record.outcome = attempt(choice);
+    finish(record);
+    keep(choice, record.outcome, record.time_us.median, is_default);
+  }
+
+  void keep(const Choice& choice, const Outcome& outcome, double median_us, bool is_default) {
+    if (outcome.status == Status::measured)
+      screened_.push_back({choice, median_us, is_default});
+    else if (first_failure_.empty())
+      first_failure_ = choice_text(choice) + ": " + outcome.reason;
+  }
+
+  Outcome attempt(const Choice& choice) {
+    try {
+      Outcome outcome{.accuracy = bench_.verify(choice)};
+      if (!outcome.accuracy.ok()) {
+        outcome.status = Status::wrong;
+        outcome.reason = outcome.accuracy.first_bad;
+        return outcome;
+      }
+      outcome.status = Status::measured;
+      outcome.samples_us = screening_samples(choice);
+      return outcome;
+    } catch (const Error& error) {
+      return {.status = Status::launch_failed, .reason = error.what()};
+    }
+  }
+
+  // Three samples, and up to nine more while they are cheap: 20 ms buys a stable median of a short
+  // step, and a long step is stable already.
+  std::vector<double> screening_samples(const Choice& choice) {
+    constexpr double kCheapUs = 20000;
+    std::vector<double> samples;
+    double total = 0;
+    for (int round = 0; round < 12 && (round < 3 || total < kCheapUs); ++round) {
+      samples.push_back(bench_.time_us(choice, round));
+      total += samples.back();
+      if (samples.back() > 3 * best_us()) break;
+    }
+    return samples;
+  }
+
+  double best_us() const {
+    double best = INFINITY;
+    for (const Screened& s : screened_) best = std::min(best, s.median_us);
+    return best;
+  }
+
+  // The four fastest, and the default wherever it came in.
+  std::vector<Screened> finalists() {
+    std::stable_sort(screened_.begin(), screened_.end(), [](const Screened& a, const Screened& b) {
+      return a.median_us < b.median_us;
+    });
+    constexpr size_t kFinalists = 4;
+    std::vector<Screened> chosen;
+    for (const Screened& s : screened_)
+      if (chosen.size() < kFinalists || s.is_default) chosen.push_back(s);
+    return chosen;
+  }
+
+  Choice finals() {
+    const std::vector<Screened> entrants = finalists();
+    std::vector<AttemptRecord> records;
+    for (const Screened& s : entrants) {
+      records.push_back(begin(s.choice));
+      records.back().outcome = {.status = Status::measured, .accuracy = bench_.verify(s.choice)};
+      if (records.back().outcome.accuracy.ok()) continue;
+      records.back().outcome.status = Status::wrong;  // right once and wrong now: not to be trusted
+      records.back().outcome.reason = records.back().outcome.accuracy.first_bad;
+    }
+    race(entrants, records);
+    const AttemptRecord* best = nullptr;
+    for (AttemptRecord& record : records) {
+      if (record.outcome.status != Status::measured) record.outcome.samples_us.clear();
+      finish(record);
+      const bool eligible = record.outcome.status == Status::measured;
+      if (eligible && (!best || record.time_us.median < best->time_us.median)) best = &record;
+    }
+    if (!best)
+      throw Error(ErrorKind::environment, key_ + ": no finalist stayed right; " + first_failure_);
+    ledger_.store.set_winner(best->id);
+    return entrants[static_cast<size_t>(best - records.data())].choice;
+  }
+
+  // Interleaved rounds in shuffled order, at least 6 for an interval, up to 25; long steps stop
+  // when the finals have taken as long as the screening was allowed to.
+  void race(const std::vector<Screened>& entrants, std::vector<AttemptRecord>& records) {
+    const Clock::time_point start = Clock::now();
+    const double limit = std::max(0.2, spec_.seconds.value_or(10) / 2);
+    std::vector<size_t> order(entrants.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    for (int round = 0; round < 25; ++round) {
+      shuffle(order, 0, rng_);
+      for (size_t i : order)
+        records[i].outcome.samples_us.push_back(bench_.time_us(entrants[i].choice, round));
+      const double spent = std::chrono::duration<double>(Clock::now() - start).count();
+      if (round + 1 >= 6 && spent > limit) return;
+    }
+  }
+
+  StepBench& bench_;
+  const TuneSpec& spec_;
+  const Ledger& ledger_;
+  const TuneControl& control_;
+  Rng rng_;
+  std::string key_;
+  std::map<std::string, AttemptRecord> finished_;
+  std::vector<Screened> screened_;
+  std::string first_failure_;
+  const Clock::time_point start_ = Clock::now();
+};
+
+}  // namespace
+
+std::vector<Choice> candidates(const LayerPlan& plan, const Step& step, const DeviceInfo& device,
+                               const std::vector<TileRestriction>& restrictions) {
+  std::vector<Choice> all;
+  for (const KernelDef* kernel : kernels_for(step.op, device.kind))
+    for (Tile& tile : tiles(*kernel, plan, step, device)) {
+      Choice choice{kernel, std::move(tile)};
+      if (all.empty() || kept(choice, step, restrictions)) all.push_back(std::move(choice));
+    }
+  check(!all.empty(), "every op has a kernel whose default tile fits");
+  return all;
+}
+
+std::optional<Choice> recorded_choice(const LayerPlan& plan, const Step& step,
+                                      const DeviceInfo& device, const Ledger& ledger,
+                                      const TuneSpec& spec) {
+  const auto winner =
+      ledger.store.step_winner(step_key(plan, step), ledger.workload, ledger.environment);
+  if (!winner) return std::nullopt;
+  for (const Choice& choice : candidates(plan, step, device, spec.tiles))
+    if (choice.kernel->name == winner->kernel && choice.tile == winner->tile) return choice;
+  return std::nullopt;
+}
+
+Choice tune_step(StepBench& bench, const LayerPlan& plan, const Step& step,
+                 const DeviceInfo& device, const TuneSpec& spec, const Ledger& ledger,
+                 const TuneControl& control) {
+  return Search(bench, plan, step, spec, ledger, control)
+      .run(candidates(plan, step, device, spec.tiles));
+}
+
+}  // namespace fse

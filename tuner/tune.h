@@ -1,0 +1,45 @@
+#pragma once
+#include <functional>
+#include <optional>
+
+#include "core/store.h"
+#include "tuner/step_bench.h"
+#include "tuner/tune_spec.h"
+
+namespace fse {
+
+// Where attempts are written: each as `running` before it starts, closed after.
+struct Ledger {
+  Store& store;
+  int64_t study = 0;
+  int64_t environment = 0;
+  std::string workload;  // routing, cache and seed, as part of every key
+  double read_gbs = 0, peak_gflops = 0;
+};
+
+// What a search may be asked between two attempts.
+struct TuneControl {
+  std::function<bool()> stop = [] { return false; };  // Ctrl-C: end after the attempt at hand
+  std::function<void(const AttemptRecord&)> progress = [](const AttemptRecord&) {};
+  uint64_t seed = 1;
+};
+
+// Every choice for a step: all kernels of its op, all tiles that are legal and fit and that the
+// restrictions keep, the default first (it always competes).
+std::vector<Choice> candidates(const LayerPlan&, const Step&, const DeviceInfo&,
+                               const std::vector<TileRestriction>&);
+
+// The winner that the ledger already holds for this step, workload and environment, if any, and if
+// the restrictions still keep it.
+std::optional<Choice> recorded_choice(const LayerPlan&, const Step&, const DeviceInfo&,
+                                      const Ledger&, const TuneSpec&);
+
+// The fastest verified choice for one step. Finished attempts of an interrupted search are not
+// repeated. Screening: each candidate is verified, then timed a few times, and dropped early at
+// three times the best. Finals: the best few and the default in interleaved rounds; the smallest
+// median wins. Throws Error(incomplete) when stopped, and Error(environment) when not even the
+// default tile is right.
+Choice tune_step(StepBench&, const LayerPlan&, const Step&, const DeviceInfo&, const TuneSpec&,
+                 const Ledger&, const TuneControl&);
+
+}  // namespace fse
