@@ -20,6 +20,12 @@ struct DeviceInfo {
   bool graph = false;          // launch=graph
   bool experts_fused = false;  // experts=fused
   bool fp8_activations = false;
+  bool half_activations = false;  // activations are stored in 16 bits: see Buf
+  // GPUs only: what tiles are checked against.
+  int wave = 0;                   // lanes of a wave
+  int64_t lds_bytes = 0;          // one block may use
+  int block_threads = 0;          // one block may have
+  bool dependent_launch = false;  // a kernel may start before its predecessor has ended
 };
 
 }  // namespace fse

@@ -115,7 +115,7 @@ void add_dependencies(LayerPlan& plan) {
   }
 }
 
-Buffer declare(const LayerPlan& plan, Buf id) {
+Buffer declare(const LayerPlan& plan, Buf id, Element activation) {
   const LayerSpec& layer = plan.layer;
   const int64_t tokens = plan.tokens;
   const int64_t fused_rows = plan.variant.gate == Gate::fused ? layer.gate_rows() : 0;
@@ -123,7 +123,7 @@ Buffer declare(const LayerPlan& plan, Buf id) {
     case Buf::x:
     case Buf::shared_out:
     case Buf::out:
-      return {id, Element::f32, tokens, layer.hidden};
+      return {id, activation, tokens, layer.hidden};
     case Buf::router_logits:
       return {id, Element::f32, tokens, layer.routing.experts + fused_rows};
     case Buf::shared_logits:
@@ -140,22 +140,28 @@ Buffer declare(const LayerPlan& plan, Buf id) {
     case Buf::sorted_pairs:
       return {id, Element::i32, 1, plan.pairs()};
     case Buf::h:
-      return {id, Element::f32, plan.pairs(), plan.shard.intermediate};
+      return {id, activation, plan.pairs(), plan.shard.intermediate};
     case Buf::y:
-      return {id, Element::f32, plan.pairs(), layer.hidden};
+      return {id, activation, plan.pairs(), layer.hidden};
     case Buf::shared_h:
-      return {id, Element::f32, tokens, int64_t{plan.shard.slots} * plan.shard.intermediate};
+      return {id, activation, tokens, int64_t{plan.shard.slots} * plan.shard.intermediate};
   }
   throw std::logic_error("a buffer is not declared");
 }
 
-void declare_buffers(LayerPlan& plan) {
+Element activation_element(const LayerPlan& plan, const DeviceInfo& device) {
+  if (!device.half_activations) return Element::f32;
+  return plan.layer.dtype == DType::f16 ? Element::f16 : Element::bf16;
+}
+
+void declare_buffers(LayerPlan& plan, const DeviceInfo& device) {
   std::set<Buf> used;
   for (const Step& step : plan.steps) {
     used.insert(step.reads.begin(), step.reads.end());
     used.insert(step.writes.begin(), step.writes.end());
   }
-  for (Buf id : used) plan.buffers.push_back(declare(plan, id));
+  const Element activation = activation_element(plan, device);
+  for (Buf id : used) plan.buffers.push_back(declare(plan, id, activation));
 }
 
 }  // namespace
@@ -183,7 +189,7 @@ LayerPlan make_plan(const LayerSpec& layer, const Shard& shard, const Variant& v
   if (plan.has_mlp())
     add(plan, Op::shared_add, "shared_add", {Buf::out, Buf::shared_out}, {Buf::out});
   add_dependencies(plan);
-  declare_buffers(plan);
+  declare_buffers(plan, device);
   return plan;
 }
 

@@ -9,7 +9,9 @@
 namespace fse {
 
 // Everything a layer passes from step to step. P = tokens * choices pairs; choices = top_k routed
-// experts per token, plus the slots where the shared expert is a slot.
+// experts per token, plus the slots where the shared expert is a slot. On devices with
+// `half_activations` x, h, y, shared_h, shared_out and out are 16 bit: f16 in f16 layers, else
+// bf16.
 enum class Buf {
   x,               // [tokens, hidden] f32 (bf16-exact values where the layer is 16 bit or fp8)
   router_logits,   // [tokens, experts] f32; gate=fused: [tokens, experts + gate_rows]
@@ -43,13 +45,16 @@ inline constexpr NameTable<Buf, 14> kNames<Buf>{{{Buf::x, "x"},
                                                  {Buf::out, "out"}}};
 inline constexpr int kBufCount = 14;
 
-enum class Element { f32, i32 };
+enum class Element { f32, i32, bf16, f16 };
+constexpr int64_t element_bytes(Element e) {
+  return e == Element::f32 || e == Element::i32 ? 4 : 2;
+}
 
 struct Buffer {
   Buf id;
   Element element;
   int64_t rows = 0, cols = 0;
-  int64_t bytes() const { return rows * cols * 4; }
+  int64_t bytes() const { return rows * cols * element_bytes(element); }
 };
 
 // One op, one launch. The op's arithmetic is declared once, in op.h.
