@@ -12,12 +12,14 @@ inline constexpr int kFp8 = 2;             // e4m3 weights, 128x128 scales; bf16
 inline constexpr int kFp8Activations = 3;  // the same; activations rounded to e4m3 per 128 columns
 
 // What is compiled in: one set of kernels per layer shape. A template argument, spelled
-// "fse::gpu::Shape{2048,512,512,0}" in a name expression.
+// "fse::gpu::Shape{0,2048,512,512}" in a name expression. As in every struct that is a template
+// argument, the last field is never 0: hipRTC 5.2 does not find names whose trailing zeros the
+// mangling drops.
 struct Shape {
+  int format;  // kBf16 .. kFp8Activations
   int hidden;
   int intermediate;  // of one expert index, as stored
   int experts;       // routed experts, E
-  int format;        // kBf16 .. kFp8Activations
 };
 
 // What varies from case to case under the same code.

@@ -56,14 +56,14 @@ constexpr FSE_HD int weight_bytes(int format) {
 // `split` warps share a tile, each streaming slices of rows x 128 bytes through its own ring.
 
 struct StreamTile {
+  int dependent;  // 1: launched while the predecessor ends
+  int dense;      // 1: column c is token c for every expert, no gather; tokens <= width
+  int robin;      // tile order: 0 contiguous ranges per block, 1 round robin over blocks
   int warps;      // of a block
   int split;      // warps that share one tile's k
   int ring;       // slices per warp, one of them being read
   int rows;       // weight rows of a tile: 16, or fewer where there are few rows (gate_gemm)
   int width;      // tokens of a unit
-  int dense;      // 1: column c is token c for every expert, no gather; tokens <= width
-  int robin;      // tile order: 0 contiguous ranges per block, 1 round robin over blocks
-  int dependent;  // launched while the predecessor ends
 };
 
 inline constexpr int kSliceBytes = 128;
@@ -154,8 +154,8 @@ constexpr FSE_HD Launch launch_of(int op, StreamTile t, Shape s, Sizes n, Limits
 // ---- plain kernels: the same five ops for every shape, a wave for each output element
 
 struct PlainTile {
-  int warps;
   int dependent;
+  int warps;
 };
 
 constexpr FSE_HD const char* why_not(PlainTile t) {
@@ -175,8 +175,8 @@ constexpr FSE_HD Launch launch_of(PlainTile t, Limits d) {
 // ---- topk: a wave for each token; the fused op, and score and select of the unfused chain
 
 struct TopkTile {
-  int warps;
   int dependent;
+  int warps;
 };
 
 inline constexpr int kMaxExperts = 1024;
@@ -205,8 +205,8 @@ constexpr FSE_HD Launch launch_of(TopkTile t, Shape s, Sizes n, Routing r, Limit
 // ---- dispatch: one block sorts all pairs by counting, each wave a contiguous part of them
 
 struct DispatchTile {
-  int warps;
   int dependent;
+  int warps;
 };
 
 constexpr FSE_HD const char* why_not(DispatchTile t) {
@@ -231,8 +231,8 @@ constexpr FSE_HD Launch launch_of(DispatchTile t, Sizes n, Limits d) {
 // ---- row kernels: renormalize, shared_activation, slot_append, combine, shared_add
 
 struct RowTile {
-  int threads;
   int dependent;
+  int threads;
 };
 
 constexpr FSE_HD const char* why_not(RowTile t) {

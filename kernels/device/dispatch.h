@@ -1,0 +1,84 @@
+#pragma once
+// Sorts pairs by expert, stable by pair: a counting sort in one block. Each wave owns a contiguous
+// part of the pairs and a row of counters, so that no order depends on timing.
+#include "kernels/device/gpu.h"
+
+namespace fse::gpu {
+
+// Calls body(pair, id, peers) for each of a wave's pairs, kWave at a time; `peers` are the lanes
+// with the same id. Empty pairs have id -1.
+template <class Body>
+FSE_D void for_each_pair(const Args& a, int first, int last, Body body) {
+  for (int base = first; base < last; base += kWave) {
+    const int pair = base + lane_index();
+    int id = pair < last ? a.topk_ids[pair] : -1;
+    if (id < 0 || id >= a.n.expert_count) id = -1;
+    body(pair, id, wave_match(id));
+  }
+}
+
+// Counters [wave][expert] become first rows: exclusive over experts, then over waves.
+FSE_D void scan_counts(const Args& a, int* counts, int* scratch, int waves) {
+  const int experts = a.n.expert_count, thread = thread_index();
+  const int share = ceil_div(experts, waves * kWave);
+  const int first = smaller(thread * share, experts), last = smaller(first + share, experts);
+  int mine = 0;
+  for (int e = first; e < last; ++e)
+    for (int w = 0; w < waves; ++w) mine += counts[w * experts + e];
+  const int inclusive = wave_inclusive_sum(mine);
+  if (lane_index() == kWave - 1) scratch[thread / kWave] = inclusive;
+  block_sync();
+  int row = inclusive - mine;
+  for (int w = 0; w < thread / kWave; ++w) row += scratch[w];
+  for (int e = first; e < last; ++e) {
+    a.expert_offsets[e] = row;
+    for (int w = 0; w < waves; ++w) {
+      const int count = counts[w * experts + e];
+      counts[w * experts + e] = row;
+      row += count;
+    }
+  }
+  if (thread == waves * kWave - 1) a.expert_offsets[experts] = row;
+}
+
+template <int kWaves>
+FSE_D void dispatch_op(const Args& a, char* lds) {
+  const int experts = a.n.expert_count, pairs = a.n.tokens * a.n.choices;
+  int* counts = reinterpret_cast<int*>(lds);
+  int* scratch = counts + kWaves * experts;
+  const int wave = wave_index();
+  const int share = ceil_div(ceil_div(pairs, kWaves), kWave) * kWave;
+  const int first = smaller(wave * share, pairs), last = smaller(first + share, pairs);
+  for (int i = thread_index(); i < kWaves * experts; i += kWaves * kWave) counts[i] = 0;
+  block_sync();
+
+  int* mine = counts + wave * experts;
+  for_each_pair(a, first, last, [&](int, int id, u64 peers) {
+    if (id >= 0 && (peers & lanes_below()) == 0) mine[id] += popcount(peers);
+    wave_sync();
+  });
+  block_sync();
+  scan_counts(a, counts, scratch, kWaves);
+  block_sync();
+  for_each_pair(a, first, last, [&](int pair, int id, u64 peers) {
+    const int row = id >= 0 ? mine[id] + popcount(peers & lanes_below()) : 0;
+    wave_sync();
+    if (id >= 0) {
+      a.sorted_pairs[row] = pair;
+      if ((peers & lanes_below()) == 0) mine[id] += popcount(peers);
+    }
+    wave_sync();
+  });
+  // Rows behind the last one belong to no expert.
+  const int filled = a.expert_offsets[experts];
+  for (int i = filled + thread_index(); i < pairs; i += kWaves * kWave) a.sorted_pairs[i] = -1;
+}
+
+template <DispatchTile T>
+__global__ void __launch_bounds__(T.warps* kWave) dispatch(const Args a) {
+  static_assert(why_not(T)[0] == 0, "dispatch: the tile is not legal, see why_not(DispatchTile)");
+  begin_dependent<T.dependent != 0>();
+  dispatch_op<T.warps>(a, dynamic_lds());
+}
+
+}  // namespace fse::gpu

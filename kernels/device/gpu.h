@@ -1,0 +1,330 @@
+#pragma once
+// What the two vendors spell differently, one function each. With mma_tile.h the only device header
+// that asks which compiler reads it. At run time (NVRTC, hipRTC) nothing is included: all is built
+// in; ahead of time hipcc wants its runtime header.
+#if defined(__CUDACC__)
+#define FSE_NVIDIA 1
+#else
+#define FSE_NVIDIA 0
+#if !defined(__HIPCC_RTC__)
+#include <hip/hip_runtime.h>
+#endif
+#endif
+#define FSE_HD __host__ __device__
+#define FSE_D __device__ __forceinline__
+
+#include "kernels/device/tiles.h"
+
+namespace fse::gpu {
+
+using u8 = unsigned char;
+using u16 = unsigned short;
+using u32 = unsigned int;
+using u64 = unsigned long long;
+using i64 = long long;
+
+struct alignas(16) Vec16 {
+  u32 w[4];
+};
+
+#if FSE_NVIDIA
+inline constexpr int kWave = 32;
+#else
+inline constexpr int kWave = __AMDGCN_WAVEFRONT_SIZE;
+#endif
+
+FSE_D int thread_index() {
+  return static_cast<int>(threadIdx.x);
+}
+FSE_D int block_index() {
+  return static_cast<int>(blockIdx.x);
+}
+FSE_D int block_count() {
+  return static_cast<int>(gridDim.x);
+}
+FSE_D int block_threads() {
+  return static_cast<int>(blockDim.x);
+}
+FSE_D int lane_index() {
+  return thread_index() & (kWave - 1);
+}
+// The same in every lane, and known to be so: what depends on it stays in scalar registers.
+FSE_D int wave_index() {
+#if FSE_NVIDIA
+  return __shfl_sync(~0u, thread_index() / kWave, 0);
+#else
+  return __builtin_amdgcn_readfirstlane(thread_index() / kWave);
+#endif
+}
+
+FSE_D char* dynamic_lds() {
+  extern __shared__ Vec16 fse_lds[];
+  return reinterpret_cast<char*>(fse_lds);
+}
+
+// ---- waves: every lane takes part
+
+FSE_D int shfl(int v, int lane) {
+#if FSE_NVIDIA
+  return __shfl_sync(~0u, v, lane);
+#else
+  return __builtin_amdgcn_ds_bpermute(lane << 2, v);
+#endif
+}
+FSE_D u32 shfl(u32 v, int lane) {
+  return static_cast<u32>(shfl(static_cast<int>(v), lane));
+}
+FSE_D float shfl(float v, int lane) {
+  return __int_as_float(shfl(__float_as_int(v), lane));
+}
+template <class V>
+FSE_D V shfl_xor(V v, int mask) {
+  return shfl(v, lane_index() ^ mask);
+}
+FSE_D u64 ballot(bool v) {
+#if FSE_NVIDIA
+  return __ballot_sync(~0u, v);
+#else
+  return __ballot(v);
+#endif
+}
+FSE_D int popcount(u64 v) {
+  return __popcll(v);
+}
+FSE_D int first_bit(u64 v) {  // v != 0
+  return __ffsll(v) - 1;
+}
+FSE_D u64 lanes_below() {
+  return (1ull << lane_index()) - 1;
+}
+FSE_D float wave_sum(float v) {
+#pragma unroll
+  for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, m);
+  return v;
+}
+FSE_D float wave_max(float v) {
+#pragma unroll
+  for (int m = kWave / 2; m > 0; m /= 2) v = fmaxf(v, shfl_xor(v, m));
+  return v;
+}
+FSE_D u32 wave_max(u32 v) {
+#if FSE_NVIDIA
+  return __reduce_max_sync(~0u, v);
+#else
+#pragma unroll
+  for (int m = kWave / 2; m > 0; m /= 2) {
+    const u32 other = shfl_xor(v, m);
+    v = v < other ? other : v;
+  }
+  return v;
+#endif
+}
+FSE_D u32 wave_min(u32 v) {
+  return ~wave_max(~v);
+}
+FSE_D int wave_inclusive_sum(int v) {
+#pragma unroll
+  for (int m = 1; m < kWave; m *= 2) {
+    const int below = shfl(v, lane_index() - m < 0 ? 0 : lane_index() - m);
+    if (lane_index() >= m) v += below;
+  }
+  return v;
+}
+// The lanes that hold the same value as this one.
+FSE_D u64 wave_match(int v) {
+#if FSE_NVIDIA
+  return __match_any_sync(~0u, v);
+#else
+  u64 left = ~0ull >> (64 - kWave), mine = 0;
+  while (left) {
+    const u64 peers = ballot(v == shfl(v, first_bit(left)));
+    if (peers >> lane_index() & 1) mine = peers;
+    left &= ~peers;
+  }
+  return mine;
+#endif
+}
+
+// ---- barriers
+
+FSE_D void block_sync() {
+  __syncthreads();
+}
+// Lanes of one wave see each other's LDS writes.
+FSE_D void wave_sync() {
+#if FSE_NVIDIA
+  __syncwarp();
+#else
+  __builtin_amdgcn_fence(__ATOMIC_ACQ_REL, "wavefront");
+  __builtin_amdgcn_wave_barrier();
+#endif
+}
+
+FSE_D void store_device(unsigned* p, unsigned v) {
+#if FSE_NVIDIA
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+#else
+  __hip_atomic_store(p, v, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+#endif
+}
+FSE_D void add_release(unsigned* p) {
+#if FSE_NVIDIA
+  asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(p) : "memory");
+#else
+  __hip_atomic_fetch_add(p, 1u, __ATOMIC_RELEASE, __HIP_MEMORY_SCOPE_AGENT);
+#endif
+}
+FSE_D unsigned load_acquire(const unsigned* p) {
+#if FSE_NVIDIA
+  unsigned v;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+  return v;
+#else
+  return __hip_atomic_load(p, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT);
+#endif
+}
+
+// ---- a kernel that was launched while its predecessor ends
+
+// Waits until the predecessor has ended and its stores are seen; nothing where there is no such
+// launch. What the predecessor's predecessor wrote is seen from the start on.
+FSE_D void dependency_wait() {
+#if FSE_NVIDIA
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// The successor may start now. Only after dependency_wait(), or that promise breaks.
+FSE_D void dependency_launch() {
+#if FSE_NVIDIA
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+template <bool kDependent>
+FSE_D void begin_dependent() {
+  if constexpr (kDependent) {
+    dependency_wait();
+    dependency_launch();
+  }
+}
+
+// ---- memory
+
+FSE_D Vec16 load16(const void* p) {
+  return *static_cast<const Vec16*>(p);
+}
+FSE_D void store16(void* p, const Vec16& v) {
+  *static_cast<Vec16*>(p) = v;
+}
+FSE_D Vec16 zero16() {
+  return Vec16{{0, 0, 0, 0}};
+}
+
+// 16 bytes from global memory to LDS, not seen before async_wait() and wave_sync(). The bytes are
+// read once: they leave the cache first. A device without such a copy loads and stores.
+FSE_D u64 evict_first_policy() {
+#if FSE_NVIDIA
+  u64 policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+#else
+  return 0;
+#endif
+}
+FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 policy) {
+#if FSE_NVIDIA
+  const u32 to = static_cast<u32>(__cvta_generic_to_shared(lds));
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2;" ::"r"(to),
+               "l"(global), "l"(policy)
+               : "memory");
+#else
+  store16(lds, load16(global));
+#endif
+}
+FSE_D void async_commit() {
+#if FSE_NVIDIA
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// All but the newest `kPending` groups have arrived.
+template <int kPending>
+FSE_D void async_wait() {
+#if FSE_NVIDIA
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+#endif
+}
+
+// ---- numbers: raw bits, converted here, so that every device rounds alike
+
+FSE_D float bf16_to_f32(u16 bits) {
+  return __uint_as_float(static_cast<u32>(bits) << 16);
+}
+FSE_D u16 f32_to_bf16(float v) {  // round to nearest even; NaN stays NaN
+#if FSE_NVIDIA
+  u16 bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+  return bits;
+#else
+  const u32 b = __float_as_uint(v);
+  if ((b & 0x7fffffffu) > 0x7f800000u) return static_cast<u16>(b >> 16 | 0x40);
+  return static_cast<u16>((b + 0x7fff + (b >> 16 & 1)) >> 16);
+#endif
+}
+FSE_D float f16_to_f32(u16 bits) {
+#if FSE_NVIDIA
+  float v;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(v) : "h"(bits));
+  return v;
+#else
+  return static_cast<float>(__builtin_bit_cast(_Float16, bits));
+#endif
+}
+FSE_D u16 f32_to_f16(float v) {
+#if FSE_NVIDIA
+  u16 bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+  return bits;
+#else
+  return __builtin_bit_cast(u16, static_cast<_Float16>(v));
+#endif
+}
+// Activations of a layer: f16 where its weights are, else bf16.
+template <int kFormat>
+FSE_D float from_activation(u16 bits) {
+  return kFormat == kF16 ? f16_to_f32(bits) : bf16_to_f32(bits);
+}
+template <int kFormat>
+FSE_D u16 to_activation(float v) {
+  return kFormat == kF16 ? f32_to_f16(v) : f32_to_bf16(v);
+}
+// OCP e4m3fn: bias 7, no infinity, 0x7f and 0xff are NaN. Exponent and mantissa moved into an f32
+// are 2^120 too small, subnormals included.
+FSE_D float e4m3_to_f32(u8 code) {
+  const u32 magnitude = code & 0x7f;
+  const u32 sign = static_cast<u32>(code & 0x80) << 24;
+  const float v = __uint_as_float(magnitude << 20) * __uint_as_float((120u + 127u) << 23);
+  return __uint_as_float((magnitude == 0x7f ? 0x7fc00000u : __float_as_uint(v)) | sign);
+}
+// The e4m3 value nearest to v, ties to even, saturating at +-448; NaN stays NaN. Normal values keep
+// 3 mantissa bits, below 2^-6 the step is 2^-9: adding and taking away 2^14 rounds to it.
+FSE_D float round_to_e4m3(float v) {
+  const float a = fminf(fabsf(v), 448.f);
+  u32 b = __float_as_uint(a);
+  b = (b + 0x7ffffu + (b >> 20 & 1)) & 0xfff00000u;
+  const float r = a < 0x1p-6f ? __fadd_rn(__fadd_rn(a, 0x1p14f), -0x1p14f) : __uint_as_float(b);
+  return v != v ? v : copysignf(r, v);
+}
+
+FSE_D float exp_accurate(float v) {
+  return expf(v);
+}
+FSE_D float exp_fast(float v) {
+  return __expf(v);
+}
+FSE_D float sigmoid(float v) {
+  return 1.f / (1.f + exp_accurate(-v));
+}
+FSE_D float silu(float v) {
+  return v / (1.f + exp_fast(-v));
+}
+
+}  // namespace fse::gpu

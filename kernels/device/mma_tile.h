@@ -1,0 +1,146 @@
+#pragma once
+// Matrix units. One step multiplies 16 weight rows by kColumns tokens over 64 bytes of each weight
+// row, accumulating in f32. k may be permuted as long as both operands are permuted alike, so every
+// lane takes 16 contiguous bytes (chunk() of the four in the 64) of its row and of its token: no
+// shuffle, no transposed load.
+#include "kernels/device/gpu.h"
+
+#if FSE_NVIDIA
+#define FSE_MMA_SYNC 1
+#define FSE_MFMA 0
+#elif defined(__gfx90a__) || defined(__gfx940__) || defined(__gfx942__) || defined(__gfx950__)
+#define FSE_MMA_SYNC 0
+#define FSE_MFMA 1
+#else
+#define FSE_MMA_SYNC 0
+#define FSE_MFMA 0
+#endif
+
+namespace fse::gpu {
+
+// A wave of 32 holds m16n8k16 fragments: lane 4g + t has rows g and g + 8, column g, chunk t, and
+// results at rows g, g + 8 and columns 2t, 2t + 1. A wave of 64 holds 16x16x16 fragments: lane
+// 16q + r has row r, column r, chunk q, and results at rows 4q .. 4q + 3 of column r.
+inline constexpr int kColumns = kWave == 32 ? 8 : 16;
+inline constexpr int kRowParts = kWave == 32 ? 2 : 1;
+
+FSE_D int mma_row(int part) {
+  return kWave == 32 ? (lane_index() >> 2) + 8 * part : lane_index() & 15;
+}
+FSE_D int mma_column() {
+  return kWave == 32 ? lane_index() >> 2 : lane_index() & 15;
+}
+FSE_D int mma_chunk() {
+  return kWave == 32 ? lane_index() & 3 : lane_index() >> 4;
+}
+FSE_D int result_row(int i) {
+  return kWave == 32 ? (lane_index() >> 2) + 8 * (i >> 1) : 4 * (lane_index() >> 4) + i;
+}
+FSE_D int result_column(int i) {
+  return kWave == 32 ? 2 * (lane_index() & 3) + (i & 1) : lane_index() & 15;
+}
+
+// Where 16-byte chunk `chunk` of row `row` lies in an LDS tile of 128-byte rows. Conflict-free for
+// the groups of 8 lanes in which either vendor reads 16 bytes per lane with the layouts above.
+FSE_D int swizzle(int row, int chunk) {
+  return row * 128 + ((chunk ^ ((row & 1) << 2 | (row >> 1 & 3))) << 4);
+}
+
+// 8 values of 16 bits of each row and token; kF16 or bf16.
+template <bool kHalf>
+FSE_D void multiply(float (&d)[4], const Vec16 (&a)[kRowParts], const Vec16& b) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int i = 2 * half;
+#if FSE_MMA_SYNC
+    if constexpr (kHalf)
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+          "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+          : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+          : "r"(a[0].w[i]), "r"(a[1].w[i]), "r"(a[0].w[i + 1]), "r"(a[1].w[i + 1]), "r"(b.w[i]),
+            "r"(b.w[i + 1]));
+    else
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+          "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+          : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+          : "r"(a[0].w[i]), "r"(a[1].w[i]), "r"(a[0].w[i + 1]), "r"(a[1].w[i + 1]), "r"(b.w[i]),
+            "r"(b.w[i + 1]));
+#elif FSE_MFMA
+    using Words = u32 __attribute__((ext_vector_type(2)));
+    using Float4 = float __attribute__((ext_vector_type(4)));
+    using Short4 = short __attribute__((ext_vector_type(4)));
+    using Half4 = _Float16 __attribute__((ext_vector_type(4)));
+    const Words aw = {a[0].w[i], a[0].w[i + 1]}, bw = {b.w[i], b.w[i + 1]};
+    Float4 c = {d[0], d[1], d[2], d[3]};
+    if constexpr (kHalf)
+      c = __builtin_amdgcn_mfma_f32_16x16x16f16(__builtin_bit_cast(Half4, aw),
+                                                __builtin_bit_cast(Half4, bw), c, 0, 0, 0);
+    else
+      c = __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(__builtin_bit_cast(Short4, aw),
+                                                    __builtin_bit_cast(Short4, bw), c, 0, 0, 0);
+    for (int j = 0; j < 4; ++j) d[j] = c[j];
+#else
+    // Scalar form: every result gathers its row and its column from the lanes that hold them.
+    for (int chunk = 0; chunk < 4; ++chunk)
+      for (int word = i; word < i + 2; ++word)
+        for (int j = 0; j < 4; ++j) {
+          const int row = result_row(j), column = result_column(j);
+          const int row_lane = kWave == 32 ? (row & 7) * 4 + chunk : chunk * 16 + row;
+          const int column_lane = kWave == 32 ? column * 4 + chunk : chunk * 16 + column;
+          const u32 low = shfl(a[0].w[word], row_lane);
+          const u32 high = shfl(a[kRowParts - 1].w[word], row_lane);
+          const u32 x = kRowParts == 2 && row >= 8 ? high : low;
+          const u32 y = shfl(b.w[word], column_lane);
+          d[j] += from_activation < kHalf ? kF16
+                  : kBf16 > (static_cast<u16>(x)) * from_activation < kHalf
+                      ? kF16
+                      : kBf16 > (static_cast<u16>(y));
+          d[j] += from_activation < kHalf ? kF16
+                  : kBf16 > (static_cast<u16>(x >> 16)) * from_activation < kHalf
+                      ? kF16
+                      : kBf16 > (static_cast<u16>(y >> 16));
+        }
+#endif
+  }
+}
+
+// e4m3 weights meet bf16 tokens: sign, exponent and mantissa moved into a bf16 are the value times
+// 2^-120, exact, subnormals included. The tokens are multiplied by 2^104 (bf16-exact up to 2^24),
+// and the f32 result is kFp8Unscale times too small. Where the matrix unit flushes subnormals
+// (CDNA) the weights are brought to scale in f32 instead.
+inline constexpr float kFp8Unscale = FSE_MMA_SYNC ? 65536.f : 1.f;
+
+FSE_D u32 e4m3x2_to_bf16x2(u32 two) {  // codes in bits 8..15 and 24..31
+  const u32 small = (two & 0x80008000u) | (two >> 4 & 0x07f007f0u);
+#if FSE_MMA_SYNC
+  return small;
+#else
+  const float grow = __uint_as_float((120u + 127u) << 23);
+  const float low = __uint_as_float(small << 16) * grow;
+  const float high = __uint_as_float(small & 0xffff0000u) * grow;
+  return __float_as_uint(low) >> 16 | (__float_as_uint(high) & 0xffff0000u);
+#endif
+}
+// 16 codes to 2 x 8 bf16, in order.
+FSE_D void unpack_e4m3(const Vec16& codes, Vec16& first, Vec16& second) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const u32 v = codes.w[i];
+    const u32 low = (v << 8 & 0xff00u) | (v << 16 & 0xff000000u);
+    const u32 high = (v >> 8 & 0xff00u) | (v & 0xff000000u);
+    Vec16& to = i < 2 ? first : second;
+    to.w[2 * (i & 1)] = e4m3x2_to_bf16x2(low);
+    to.w[2 * (i & 1) + 1] = e4m3x2_to_bf16x2(high);
+  }
+}
+FSE_D Vec16 scale_tokens(Vec16 v) {
+#if FSE_MMA_SYNC
+  const u32 factor = (127u + 104u) << 7 | (127u + 104u) << 23;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(v.w[i]) : "r"(v.w[i]), "r"(factor));
+#endif
+  return v;
+}
+
+}  // namespace fse::gpu

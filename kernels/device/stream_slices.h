@@ -1,0 +1,121 @@
+#pragma once
+// The weight stream of a warp: slices of 16 rows x 128 bytes through a ring of its own, so that no
+// block barrier stands between memory and the matrix unit.
+#include "kernels/device/mma_tile.h"
+#include "kernels/device/stream_units.h"
+
+namespace fse::gpu {
+
+// Tile numbers of one block, cut for its teams; unit-major, so that neighbours share tokens.
+struct TileRange {
+  int first, stride, last, steps;
+  FSE_D int at(int step, int team, int teams) const { return first + step * stride + team; }
+};
+template <StreamTile T>
+FSE_D TileRange tile_range(int total, int block, int blocks) {
+  constexpr int kTeams = T.warps / T.split;
+  if constexpr (T.robin) {
+    const int first = block * kTeams, stride = blocks * kTeams;
+    return {first, stride, total, first < total ? ceil_div(total - first, stride) : 0};
+  }
+  const int first = static_cast<int>(i64{total} * block / blocks);
+  const int last = static_cast<int>(i64{total} * (block + 1) / blocks);
+  return {first, kTeams, last, ceil_div(last - first, kTeams)};
+}
+
+// The slices of one warp, in order, through `T.ring` LDS slots: all but one are on their way.
+template <StreamTile T, Shape S, int kOp>
+struct SliceStream {
+  using Work = StreamWork<T, S, kOp>;
+  static constexpr int kTeams = T.warps / T.split;
+  static constexpr int kRowsPerPass = kWave / 8;  // 8 lanes copy the 128 bytes of a row
+  static constexpr int kPasses = ceil_div(T.rows, kRowsPerPass);
+
+  const Work& work;
+  TileRange range;
+  char* slots;
+  u64 policy;
+  int tiles, turns, slices, team, member;
+  // The next slice to copy: turn of step, and the lane's place in its tile.
+  int step = 0, turn = 0, to = 0, from = 0;
+  const char* source = nullptr;
+  int rows_left = 0, expert = 0;
+
+  FSE_D SliceStream(const Work& w, char* lds, TileRange r, int tiles_per_unit, int slice_count)
+      : work(w), range(r), tiles(tiles_per_unit), slices(slice_count) {
+    const int warp = wave_index();
+    slots = lds + warp * (T.ring * T.rows * kSliceBytes);
+    policy = evict_first_policy();
+    team = warp / T.split;
+    member = warp % T.split;
+    turns = ceil_div(slices, T.split);
+    locate();
+    for (int i = 0; i < T.ring - 1; ++i) issue();
+  }
+
+  // Where this lane's rows of the tile at `step` begin.
+  FSE_D void locate() {
+    const int tile = range.at(step, team, kTeams);
+    rows_left = 0;
+    if (step >= range.steps || tile >= range.last) return;
+    expert = work.unit(tile / tiles).expert;
+    const int row = tile % tiles * Work::kFirstRow;
+    rows_left = work.row_limit(expert) - row;
+    source = work.weight_base(kOp == kMlp2 ? S.experts : expert) +
+             i64{row + (lane_index() >> 3)} * Work::kRowBytes + (lane_index() & 7) * 16;
+  }
+
+  FSE_D void issue() {
+    if (step < range.steps) {
+      const int slice = turn * T.split + member;
+      if (rows_left > 0 && slice < slices) copy(slice);
+      if (++turn == turns) {
+        turn = 0;
+        ++step;
+        locate();
+      }
+    }
+    async_commit();
+    to = to + 1 == T.ring ? 0 : to + 1;
+  }
+
+  FSE_D void copy(int slice) {
+    char* slot = slots + to * (T.rows * kSliceBytes);
+    const char* at = source;
+    int bytes_left = Work::kRowBytes - (lane_index() & 7) * 16;
+    if constexpr (kOp == kMlp2) {  // slices of all slots, one slot after the other
+      const int shared = slice / Work::kRowSlices;
+      slice %= Work::kRowSlices;
+      at += i64{shared} * S.hidden * Work::kRowBytes;
+      const int columns = work.a.n.shared_width - shared * S.intermediate;
+      bytes_left -= larger(0, S.intermediate - columns) * weight_bytes(S.format);
+    }
+    const bool in_row = slice * kSliceBytes < bytes_left;
+#pragma unroll
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const int row = pass * kRowsPerPass + (lane_index() >> 3);
+      if (T.rows < kRowsPerPass && row >= T.rows) break;
+      // Paired: rows 8.. of the tile are up rows, `intermediate` rows behind the gate rows.
+      const bool up = Work::kPaired && pass * kRowsPerPass >= T.rows / 2;
+      const int first = pass * kRowsPerPass + (up ? S.intermediate - T.rows / 2 : 0);
+      const int place = up ? row - T.rows / 2 : row;
+      char* lds = slot + swizzle(row, lane_index() & 7);
+      if (in_row && place < rows_left)
+        async_copy16(lds, at + i64{first} * Work::kRowBytes + slice * kSliceBytes, policy);
+      else
+        store16(lds, zero16());
+    }
+  }
+
+  // The oldest slice has arrived; the slot read before it is filled again.
+  FSE_D const char* take() {
+    async_wait<T.ring - 2>();
+    wave_sync();
+    issue();
+    const char* slot = slots + from * (T.rows * kSliceBytes);
+    from = from + 1 == T.ring ? 0 : from + 1;
+    return slot;
+  }
+};
+
+}  // namespace fse::gpu

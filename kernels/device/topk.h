@@ -1,0 +1,231 @@
+#pragma once
+// Routing, a wave for each token: score, select, weigh, and the shared expert's weight. The rule,
+// NaN, infinities and ties included, is that of core/routing.h.
+#include "kernels/device/gpu.h"
+
+namespace fse::gpu {
+
+FSE_D float infinity() {
+  return __uint_as_float(0x7f800000u);
+}
+// Unsigned order of floats: larger values have larger words, -0 and 0 the same. 0 is below all.
+FSE_D u32 order_word(float v) {
+  const u32 bits = __float_as_uint(v + 0.f);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+// What a score depends on besides its logit.
+struct ScoreRule {
+  bool sigmoid;
+  float largest;  // softmax: the largest logit that is not NaN
+  float sum;      // softmax: of all exponentials
+};
+FSE_D float exponential(const ScoreRule& rule, float logit) {
+  if (rule.largest == -infinity()) return 0;
+  if (rule.largest == infinity()) return logit == infinity() ? 1.f : 0.f;
+  return exp_accurate(logit - rule.largest);
+}
+FSE_D float score_of(const ScoreRule& rule, float logit) {
+  if (logit != logit) return logit;
+  if (rule.sigmoid) return sigmoid(logit);
+  const float e = exponential(rule, logit);
+  return rule.sum > 0 ? e / rule.sum : e;
+}
+
+// Expert i * kWave + lane is entry i of a lane.
+template <Shape S>
+struct LaneExperts {
+  static constexpr int kCount = ceil_div(S.experts, kWave);
+  FSE_D static int id(int i) { return i * kWave + lane_index(); }
+  FSE_D static bool exists(int i) {
+    return S.experts % kWave == 0 || i < kCount - 1 || id(i) < S.experts;
+  }
+};
+
+template <Shape S>
+FSE_D ScoreRule score_rule(const Args& a, const float* logits) {
+  using Experts = LaneExperts<S>;
+  ScoreRule rule{a.r.sigmoid != 0, -infinity(), 0};
+  if (rule.sigmoid) return rule;
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i)
+    if (Experts::exists(i)) rule.largest = fmaxf(rule.largest, logits[Experts::id(i)]);
+  rule.largest = wave_max(rule.largest);
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) {
+    const float logit = Experts::exists(i) ? logits[Experts::id(i)] : -infinity();
+    if (Experts::exists(i) && logit == logit) rule.sum += exponential(rule, logit);
+  }
+  rule.sum = wave_sum(rule.sum);
+  return rule;
+}
+
+// Without a bias or sums of scores, softmax selects as its logits do, whose order f32 keeps better
+// than that of the scores. Scores that underflow in float64 (745 below the largest) tie at 0.
+FSE_D float logit_key(const ScoreRule& rule, float logit) {
+  const bool finite = fabsf(rule.largest) < infinity();
+  return finite ? fmaxf(logit, rule.largest - 745.2f) : exponential(rule, logit);
+}
+
+// Entries of groups that are not kept become 0. `lds` holds this wave's keys and groups.
+template <Shape S>
+FSE_D void drop_groups(const Args& a, u32 (&words)[LaneExperts<S>::kCount],
+                       const float (&keys)[LaneExperts<S>::kCount], char* lds) {
+  using Experts = LaneExperts<S>;
+  const int groups = a.r.groups, width = S.experts / groups;
+  float* key = reinterpret_cast<float*>(lds);
+  u32* order = reinterpret_cast<u32*>(key + S.experts);
+  u32* kept = order + groups;
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i)
+    if (Experts::exists(i)) key[Experts::id(i)] = keys[i];
+  wave_sync();
+  for (int g = lane_index(); g < groups; g += kWave) {
+    float best = -infinity(), second = -infinity();
+    for (int e = g * width; e < (g + 1) * width; ++e) {
+      second = fmaxf(second, fminf(best, key[e]));
+      best = fmaxf(best, key[e]);
+    }
+    order[g] = order_word(a.r.sum_of_top2 && width > 1 ? best + second : best);
+  }
+  wave_sync();
+  for (int g = lane_index(); g < groups; g += kWave) {
+    int better = 0;
+    for (int o = 0; o < groups; ++o)
+      better += order[o] > order[g] || (order[o] == order[g] && o < g);
+    kept[g] = better < a.r.groups_kept;
+  }
+  wave_sync();
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i)
+    if (Experts::exists(i) && !kept[Experts::id(i) / width]) words[i] = 0;
+  wave_sync();
+}
+
+// The chosen experts, best first, ties to the lower id: lane j gets the j-th.
+template <Shape S>
+FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
+  using Experts = LaneExperts<S>;
+  int chosen = 0, best_at = 0;
+  u32 best = 0;
+  const auto scan = [&] {
+    best = words[0];
+    best_at = 0;
+#pragma unroll
+    for (int i = 1; i < Experts::kCount; ++i)
+      if (words[i] > best) {
+        best = words[i];
+        best_at = i;
+      }
+  };
+  scan();
+  for (int j = 0; j < top_k; ++j) {
+    const u32 most = wave_max(best);
+    const u32 id = wave_min(best == most ? static_cast<u32>(Experts::id(best_at)) : ~0u);
+    if (lane_index() == j) chosen = static_cast<int>(id);
+    if (static_cast<int>(id % kWave) != lane_index()) continue;
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      if (i == static_cast<int>(id / kWave)) words[i] = 0;
+    scan();
+  }
+  return chosen;
+}
+
+// values: logits (kScored false) or scores of one token.
+template <Shape S, bool kScored>
+FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const float* values, char* lds) {
+  using Experts = LaneExperts<S>;
+  const bool by_logit =
+      !kScored && !rule.sigmoid && !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
+  float keys[Experts::kCount];
+  u32 words[Experts::kCount];
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) {
+    words[i] = 0;
+    keys[i] = -infinity();
+    if (!Experts::exists(i)) continue;
+    const float v = values[Experts::id(i)];
+    if (v == v) {
+      keys[i] = by_logit ? logit_key(rule, v) : kScored ? v : score_of(rule, v);
+      if (a.selection_bias) keys[i] += a.selection_bias[Experts::id(i)];
+    }
+    words[i] = order_word(keys[i]);
+  }
+  if (a.r.groups > 1) drop_groups<S>(a, words, keys, lds);
+  return choose<S>(words, a.n.top_k);
+}
+
+FSE_D void store_choice(const Args& a, i64 token, int choice, int id, float weight) {
+  a.topk_ids[token * a.n.choices + choice] = id;
+  a.topk_weights[token * a.n.choices + choice] = weight;
+}
+
+// The shared expert's weight: for its slots, for its MLP, or not at all.
+FSE_D void weigh_shared(const Args& a, i64 token) {
+  const float weight =
+      a.r.gated ? sigmoid(a.shared_logit[token * a.shared_logit_stride]) : a.r.shared_constant;
+  if (a.r.append_slots)
+    for (int s = lane_index(); s < a.n.slots; s += kWave)
+      store_choice(a, token, a.n.top_k + s, a.n.expert_count - a.n.slots + s, weight);
+  else if (a.r.gated && a.shared_weight && lane_index() == 0)
+    a.shared_weight[token] = weight;
+}
+
+template <Shape S>
+FSE_D void topk_token(const Args& a, i64 token, char* lds) {
+  const float* logits = a.router_logits + token * a.n.logits_stride;
+  const ScoreRule rule = score_rule<S>(a, logits);
+  const int id = choose_experts<S, false>(a, rule, logits, lds);
+  const bool mine = lane_index() < a.n.top_k;
+  const float score = mine ? score_of(rule, logits[id]) : 0.f;
+  float weight = score == score ? score : 0.f;
+  const float sum = wave_sum(weight);
+  if (a.r.renormalize && sum > 0) weight /= sum;
+  if (mine) store_choice(a, token, lane_index(), id, weight * a.r.scaling);
+  weigh_shared(a, token);
+}
+
+// Calls body(token, this wave's LDS) for the tokens of this block's waves.
+template <TopkTile T, Shape S, class Body>
+FSE_D void for_each_token(const Args& a, Body body) {
+  const int wave = wave_index();
+  char* lds = dynamic_lds() + wave * (topk_lds(T, S, a.r) / T.warps);
+  for (i64 t = i64{block_index()} * T.warps + wave; t < a.n.tokens;
+       t += i64{block_count()} * T.warps)
+    body(t, lds);
+}
+
+template <TopkTile T, Shape S>
+__global__ void __launch_bounds__(T.warps* kWave) topk(const Args a) {
+  static_assert(why_not(T)[0] == 0, "topk: the tile is not legal, see why_not(TopkTile)");
+  begin_dependent<T.dependent != 0>();
+  for_each_token<T, S>(a, [&](i64 token, char* lds) { topk_token<S>(a, token, lds); });
+}
+
+template <TopkTile T, Shape S>
+__global__ void __launch_bounds__(T.warps* kWave) score(const Args a) {
+  static_assert(why_not(T)[0] == 0, "score: the tile is not legal, see why_not(TopkTile)");
+  begin_dependent<T.dependent != 0>();
+  for_each_token<T, S>(a, [&](i64 token, char*) {
+    const float* logits = a.router_logits + token * a.n.logits_stride;
+    const ScoreRule rule = score_rule<S>(a, logits);
+    for (int e = lane_index(); e < S.experts; e += kWave)
+      a.scores[token * S.experts + e] = score_of(rule, logits[e]);
+  });
+}
+
+template <TopkTile T, Shape S>
+__global__ void __launch_bounds__(T.warps* kWave) select(const Args a) {
+  static_assert(why_not(T)[0] == 0, "select: the tile is not legal, see why_not(TopkTile)");
+  begin_dependent<T.dependent != 0>();
+  for_each_token<T, S>(a, [&](i64 token, char* lds) {
+    const float* scores = a.scores + token * S.experts;
+    const int id = choose_experts<S, true>(a, ScoreRule{}, scores, lds);
+    const float score = lane_index() < a.n.top_k ? scores[id] : 0.f;
+    if (lane_index() < a.n.top_k)
+      store_choice(a, token, lane_index(), id, score == score ? score : 0.f);
+  });
+}
+
+}  // namespace fse::gpu
