@@ -1,0 +1,213 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "core/error.h"
+#include "core/model_import.h"
+#include "core/workload.h"
+#include "experiments/sweep.h"
+#include "experiments/tile_restrictions.h"
+
+namespace fse {
+namespace {
+
+constexpr size_t kMaxCases = 100000;
+
+// A listed variant as this layer and device execute it.
+Variant resolve(Variant v, const LayerSpec& layer) {
+  if (!layer.has_shared()) v.shared = Shared::none;
+  return v;
+}
+
+std::vector<Variant> listed_variants(const VariantAxes& axes, const LayerSpec& layer,
+                                     const DeviceInfo& device) {
+  const std::vector<Launch> launches = !axes.launch.empty() ? axes.launch
+                                       : device.graph       ? std::vector{Launch::graph}
+                                                            : std::vector{Launch::stream};
+  std::vector<Variant> variants;
+  for (const Gate gate : axes.gate)
+    for (const Topk topk : axes.topk)
+      for (const Shared shared : axes.shared)
+        for (const Experts experts : axes.experts)
+          for (const Launch launch : launches)
+            variants.push_back(resolve({gate, topk, shared, experts, launch}, layer));
+  return variants;
+}
+
+// What a variant is compared with: the baseline's values, its own where the baseline names none.
+Variant baseline_of(Variant v, const BaselineSpec& base, const LayerSpec& layer) {
+  v.gate = base.gate.value_or(v.gate);
+  v.topk = base.topk.value_or(v.topk);
+  v.shared = base.shared.value_or(v.shared);
+  v.experts = base.experts.value_or(v.experts);
+  v.launch = base.launch.value_or(v.launch);
+  return resolve(v, layer);
+}
+
+// One layer, one shard: which variants run and which do not, the same for each of its workloads.
+struct VariantRecord {
+  Variant variant;
+  bool baseline = false;
+  std::vector<std::string> reasons;  // why it is refused
+};
+
+std::string without_prefix(const Refused& refused) {
+  return std::string(refused.what()).substr(std::string_view("refused: ").size());
+}
+
+std::vector<VariantRecord> judge_variants(const SweepSpec& spec, const LayerSpec& layer, int tp,
+                                          const DeviceInfo& device) {
+  std::vector<std::string> shard_reason;
+  try {
+    make_shard(layer, tp, 0);
+  } catch (const Refused& refused) {
+    shard_reason.push_back(without_prefix(refused));
+  }
+  const auto judge = [&](const Variant& v) {
+    VariantRecord record{.variant = v,
+                         .baseline = v == baseline_of(v, spec.baseline, layer),
+                         .reasons = check(layer, v, device)};
+    record.reasons.insert(record.reasons.end(), shard_reason.begin(), shard_reason.end());
+    return record;
+  };
+  std::vector<VariantRecord> records;
+  for (const Variant& v : listed_variants(spec.variants, layer, device))
+    records.push_back(judge(v));
+  // A legal variant needs something to be compared with, listed or not; it goes first.
+  std::vector<VariantRecord> baselines;
+  for (const VariantRecord& record : records)
+    if (record.reasons.empty())
+      baselines.push_back(judge(baseline_of(record.variant, spec.baseline, layer)));
+  records.insert(records.begin(), baselines.begin(), baselines.end());
+  return records;
+}
+
+LayerSpec read_layer(const ModelEntry& entry, const std::filesystem::path& configs_dir) {
+  const bool is_path = !entry.path.empty();
+  try {
+    LayerSpec layer = find_model(is_path ? entry.path.string() : entry.name, configs_dir).layer;
+    layer.model = entry.name;
+    return layer;
+  } catch (const Refused&) {
+    throw;  // its line begins "refused:"
+  } catch (const Error& error) {
+    throw Error(error.kind, fmt::format("{}: models: {}", entry.where, error.what()));
+  }
+}
+
+// Why a trace cannot be played to this layer: ids it does not have, another top_k.
+std::vector<std::string> trace_reasons(const LayerSpec& layer, const RoutingDistribution& routing) {
+  if (routing.kind != RoutingKind::trace) return {};
+  try {
+    draw_routing(layer, routing, 1, 0);
+    return {};
+  } catch (const Error& error) {
+    return {fmt::format("routing=trace: {}", error.what())};
+  }
+}
+
+class Expander {
+ public:
+  Expander(const SweepSpec& spec, const DeviceInfo& device) : spec_(spec), device_(device) {}
+
+  void add_model(const ModelEntry& entry, const LayerSpec& imported) {
+    const auto [twin, is_new] = layers_.emplace(canonical_text(imported), entry.name);
+    if (!is_new)
+      result_.notes.push_back(fmt::format("{} is the same layer as {}: what both ask for runs once",
+                                          entry.name, twin->second));
+    LayerSpec layer = imported;
+    for (const DType dtype : entry.dtypes.empty() ? spec_.dtypes : entry.dtypes)
+      for (const Activations activations : spec_.activations)
+        for (const int tp : entry.tp.empty() ? spec_.tp : entry.tp) {
+          layer.dtype = dtype;
+          layer.activations = activations;
+          add_layer(layer, tp);
+        }
+  }
+
+  Expansion finish() {
+    const auto pending = [](const CaseRecord& r) { return r.state == CaseState::pending; };
+    if (std::none_of(result_.cases.begin(), result_.cases.end(), pending)) refuse_all();
+    result_.plan_hash = hash_plan();
+    return std::move(result_);
+  }
+
+ private:
+  void add_layer(const LayerSpec& layer, int tp) {
+    const std::vector<VariantRecord> variants = judge_variants(spec_, layer, tp, device_);
+    for (const RoutingDistribution& routing : spec_.routing) {
+      const std::vector<std::string> why = trace_reasons(layer, routing);
+      for (const uint64_t seed : spec_.seeds)
+        for (const int tokens : spec_.tokens)
+          for (const VariantRecord& variant : variants)
+            add_case({.layer = layer,
+                      .variant = variant.variant,
+                      .tokens = tokens,
+                      .tp = tp,
+                      .routing = routing,
+                      .cache = spec_.measure.cache,
+                      .device = device_.name,
+                      .seed = seed},
+                     variant, why);
+    }
+  }
+
+  void add_case(Case c, const VariantRecord& variant, const std::vector<std::string>& trace_why) {
+    if (!seen_.insert(case_id(c)).second) return;
+    if (result_.cases.size() >= kMaxCases)
+      fail_usage(fmt::format("sweep {}: more than {} cases, expected fewer values on some axis",
+                             spec_.study, kMaxCases));
+    std::vector<std::string> reasons = variant.reasons;
+    reasons.insert(reasons.end(), trace_why.begin(), trace_why.end());
+    result_.cases.push_back({.spec = std::move(c),
+                             .baseline = variant.baseline,
+                             .state = reasons.empty() ? CaseState::pending : CaseState::refused,
+                             .reason = fmt::format("{}", fmt::join(reasons, "; "))});
+  }
+
+  [[noreturn]] void refuse_all() const {
+    std::vector<std::string> reasons;
+    for (const CaseRecord& record : result_.cases)
+      if (std::find(reasons.begin(), reasons.end(), record.reason) == reasons.end())
+        reasons.push_back(record.reason);
+    throw Refused(fmt::format("nothing in sweep {} can run on {}: {}", spec_.study, device_.name,
+                              fmt::join(reasons, "; ")));
+  }
+
+  // What is done, in every respect that a resumed run must share with the one it resumes.
+  std::string hash_plan() const {
+    std::string text;
+    for (const CaseRecord& record : result_.cases)
+      text += fmt::format("{}baseline={}\n", canonical_text(record.spec), record.baseline);
+    const TuneSpec& tune = spec_.tune;
+    text += fmt::format("strategy={}\nseconds={}\nevaluations={}\nfraction={}\n",
+                        to_name(tune.strategy), tune.seconds.value_or(0),
+                        tune.evaluations.value_or(0), tune.fraction.value_or(0));
+    for (const TileRestriction& r : tune.tiles)
+      text += fmt::format("tiles={}.{}={}\n", r.target, r.axis, fmt::join(r.values, ","));
+    return hash_text(text + fmt::format("min_rounds={}\ninterval={}\n", spec_.measure.min_rounds,
+                                        spec_.measure.interval));
+  }
+
+  const SweepSpec& spec_;
+  const DeviceInfo& device_;
+  Expansion result_;
+  std::set<std::string> seen_;
+  std::map<std::string, std::string> layers_;  // canonical text -> the first model that has it
+};
+
+}  // namespace
+
+Expansion expand(const SweepSpec& spec, const DeviceInfo& device,
+                 const std::filesystem::path& configs_dir) {
+  require_known_tiles(spec.tune, device.kind);
+  Expander expander(spec, device);
+  for (const ModelEntry& entry : spec.models)
+    expander.add_model(entry, read_layer(entry, configs_dir));
+  return expander.finish();
+}
+
+}  // namespace fse

@@ -1,0 +1,180 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+
+#include "core/error.h"
+#include "experiments/sweep.h"
+
+namespace fse {
+namespace {
+
+const std::filesystem::path kConfigs = std::filesystem::path(FSELAB_SOURCE_DIR) / "configs";
+
+DeviceInfo cpu() {
+  return {.name = "cpu",
+          .kind = "cpu",
+          .compute_units = 2,
+          .memory_bytes = int64_t{16} << 30,
+          .llc_bytes = int64_t{32} << 20,
+          .dtypes = {DType::f32, DType::bf16, DType::fp8_block128}};
+}
+
+Expansion expand_text(const std::string& yaml, const DeviceInfo& device = cpu()) {
+  return expand(parse_sweep(yaml, "q.yaml", {}), device, kConfigs);
+}
+
+std::string sweep(const std::string& models, const std::string& rest = "") {
+  return "study: s\nmodels: [" + models + "]\ntokens: [1, 4]\n" + rest;
+}
+
+int count(const Expansion& expansion, CaseState state) {
+  return static_cast<int>(
+      std::count_if(expansion.cases.begin(), expansion.cases.end(),
+                    [&](const CaseRecord& record) { return record.state == state; }));
+}
+
+std::vector<std::string> baselines(const Expansion& expansion) {
+  std::vector<std::string> labels;
+  for (const CaseRecord& record : expansion.cases)
+    if (record.baseline) labels.push_back(to_label(record.spec.variant));
+  return labels;
+}
+
+TEST_CASE("Qwen3-Next runs all twelve staged variants") {
+  const Expansion e = expand_text(sweep("qwen3-next-80b-a3b"));
+  CHECK(count(e, CaseState::pending) == 24);
+  CHECK(count(e, CaseState::refused) == 0);
+  CHECK(baselines(e) == std::vector<std::string>(2, "separate/unfused/mlp/staged/stream"));
+  CHECK(e.cases.front().baseline);
+  CHECK(e.cases.front().spec.layer.model == "qwen3-next-80b-a3b");
+  CHECK(e.cases.front().spec.tokens == 1);
+  CHECK(e.cases.back().spec.tokens == 4);
+  CHECK(to_label(e.cases.back().spec.variant) == "fused/fused/slot/staged/stream");
+}
+
+TEST_CASE("without a shared expert the shared axis is one value, in the baseline too") {
+  const Expansion e = expand_text(sweep("qwen3-30b-a3b"));
+  CHECK(e.cases.size() == 8);  // gate x topk, twice
+  CHECK(count(e, CaseState::pending) == 4);
+  for (const CaseRecord& record : e.cases) {
+    CHECK(record.spec.variant.shared == Shared::none);
+    if (record.spec.variant.gate == Gate::fused) {
+      CHECK(record.state == CaseState::refused);
+      CHECK(record.reason == "gate=fused: the layer has no shared gate to fuse");
+    }
+  }
+  CHECK(baselines(e) == std::vector<std::string>(2, "separate/unfused/none/staged/stream"));
+}
+
+TEST_CASE("without a shared gate the fused gate is refused, the rest runs") {
+  const Expansion e = expand_text(sweep("{name: glm-4.7, tp: [4]}", "tp: [1, 2]\n"));
+  CHECK(e.cases.size() == 24);  // the model's own tp, not the sweep's
+  CHECK(count(e, CaseState::pending) == 12);
+  CHECK(std::all_of(e.cases.begin(), e.cases.end(),
+                    [](const CaseRecord& record) { return record.spec.tp == 4; }));
+}
+
+TEST_CASE("a degree that does not divide the experts is refused with its reason") {
+  const Expansion e = expand_text(sweep("qwen3-next-80b-a3b", "tp: [1, 3]\n"));
+  CHECK(count(e, CaseState::pending) == 24);
+  CHECK(count(e, CaseState::refused) == 24);
+  for (const CaseRecord& record : e.cases)
+    if (record.state == CaseState::refused) {
+      CHECK(record.spec.tp == 3);
+      CHECK(record.reason.find("tp") != std::string::npos);
+      CHECK(!record.reason.starts_with("refused"));
+    }
+}
+
+TEST_CASE("launch left out is resolved by the device, and recorded") {
+  DeviceInfo gpu = cpu();
+  gpu.graph = true;
+  const Expansion e = expand_text(sweep("qwen3-next-80b-a3b"), gpu);
+  CHECK(e.cases.front().spec.variant.launch == Launch::graph);
+  const Expansion both =
+      expand_text(sweep("qwen3-next-80b-a3b", "variants: {launch: [stream, graph]}\n"), gpu);
+  CHECK(count(both, CaseState::pending) == 48);
+  // The baseline names no launch: each is compared with its own.
+  const std::vector<std::string> labels = baselines(both);
+  CHECK(std::set<std::string>(labels.begin(), labels.end()) ==
+        std::set<std::string>{"separate/unfused/mlp/staged/stream",
+                              "separate/unfused/mlp/staged/graph"});
+}
+
+TEST_CASE("a baseline that is not listed is added, for legal variants only") {
+  const Expansion added = expand_text(
+      sweep("qwen3-next-80b-a3b", "variants: {gate: fused, topk: fused, shared: slot}\n"));
+  CHECK(added.cases.size() == 4);
+  CHECK(added.cases[0].baseline);
+  CHECK(to_label(added.cases[1].spec.variant) == "fused/fused/slot/staged/stream");
+  const Expansion partial = expand_text(sweep(
+      "qwen3-next-80b-a3b", "variants: {gate: fused, topk: fused}\nbaseline: {shared: mlp}\n"));
+  CHECK(baselines(partial) == std::vector<std::string>(2, "fused/fused/mlp/staged/stream"));
+  CHECK_THROWS_WITH_AS(expand_text(sweep("glm-4.7", "variants: {gate: fused, shared: slot}\n")),
+                       "refused: nothing in sweep s can run on cpu: gate=fused: the layer has no "
+                       "shared gate to fuse",
+                       Refused);
+}
+
+TEST_CASE("duplicates collapse: values, and models that are the same layer") {
+  const Expansion once = expand_text(sweep("qwen3-next-80b-a3b"));
+  CHECK(
+      expand_text(sweep("qwen3-next-80b-a3b", "seeds: [1, 1]\ndtypes: [bf16, bf16]\n")).plan_hash ==
+      once.plan_hash);
+  const Expansion twice =
+      expand_text(sweep("qwen3-next-80b-a3b, {name: qwen3-next-80b-a3b, tp: 1}"));
+  CHECK(twice.cases.size() == once.cases.size());
+  REQUIRE(twice.notes.size() == 1);
+  CHECK(twice.notes[0].find("same layer") != std::string::npos);
+  std::set<std::string> ids;
+  for (const CaseRecord& record : once.cases) CHECK(ids.insert(case_id(record.spec)).second);
+}
+
+TEST_CASE("the plan's hash changes with what is done, not with how it is written") {
+  const std::string base = sweep("qwen3-next-80b-a3b");
+  const std::string hash = expand_text(base).plan_hash;
+  CHECK(hash.size() == 16);
+  CHECK(expand_text("# comment\n" + base).plan_hash == hash);
+  CHECK(expand_text(sweep("qwen3-next-80b-a3b", "tp: 1\nseeds: 1\nmeasure: {min_rounds: 25}\n"))
+            .plan_hash == hash);
+  for (const char* change :
+       {"seeds: [2]\n", "routing: zipf(1)\n", "measure: {min_rounds: 26}\n",
+        "measure: {cache: warm}\n", "measure: {interval: 3%}\n", "tune: {budget: 61s}\n",
+        "tune: {strategy: random}\n", "baseline: {shared: slot}\n", "variants: {shared: slot}\n"}) {
+    CAPTURE(change);
+    CHECK(expand_text(sweep("qwen3-next-80b-a3b", change)).plan_hash != hash);
+  }
+}
+
+TEST_CASE("a model that is not there or not implemented says so") {
+  CHECK_THROWS_WITH_AS(expand_text(sweep("qwen3-nxt-80b-a3b")),
+                       doctest::Contains("q.yaml:2:10: models: "), Error);
+  CHECK_THROWS_WITH_AS(expand_text(sweep("./nowhere/config.json")),
+                       doctest::Contains("nowhere/config.json"), Error);
+}
+
+TEST_CASE("restrictions that restrict nothing are errors") {
+  const auto tiles = [](const std::string& text) {
+    return expand_text(sweep("qwen3-next-80b-a3b", "tiles: {" + text + "}\n"));
+  };
+  CHECK_THROWS_WITH_AS(tiles("grouped_stage1: {no_such_axis: [1]}"),
+                       doctest::Contains("q.yaml:4:26: tiles: grouped_stage1 on cpu has no axis "
+                                         "'no_such_axis', expected one of "),
+                       Error);
+  CHECK_THROWS_WITH_AS(tiles("cpu.no.such: {rows: [1]}"),
+                       doctest::Contains("tiles: cpu has no kernel 'cpu.no.such'"), Error);
+}
+
+TEST_CASE("the quickstart expands to both models at every token count") {
+  const Expansion e = expand(read_sweep(kConfigs / "sweeps/quickstart.yaml", {}), cpu(), kConfigs);
+  std::set<std::pair<std::string, int>> seen;
+  for (const CaseRecord& record : e.cases)
+    if (record.state == CaseState::pending)
+      seen.insert({record.spec.layer.model, record.spec.tokens});
+  CHECK(seen.size() == 6);
+}
+
+}  // namespace
+}  // namespace fse
