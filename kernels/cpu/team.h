@@ -2,8 +2,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <utility>
 
+#include "core/host_buffer.h"
 #include "core/plan.h"
 #include "core/weights.h"
 
@@ -32,12 +34,31 @@ class Barrier {
   std::atomic<int> generation_{0};
 };
 
+// Spins, then yields, until `flag` is nonzero.
+void wait_for(const std::atomic<int>& flag);
+
+// One thread's working memory: kept from step to step, so that no step pays for page faults.
+class Scratch {
+ public:
+  static constexpr int kSlots = 4;
+  // 64-byte aligned, contents undefined; what an earlier call for the same slot returned is gone.
+  template <class T>
+  std::span<T> get(int slot, int64_t count) {
+    return {reinterpret_cast<T*>(reserve(slot, count * static_cast<int64_t>(sizeof(T)))),
+            static_cast<size_t>(count)};
+  }
+
+ private:
+  std::byte* reserve(int slot, int64_t bytes);
+  std::array<HostBuffer, kSlots> buffers_;
+};
+
 // Kernels are written from the view of one thread of a team: all call the same function, share
 // out the work by rank, and meet at barriers. A step ends with a barrier of the team by itself.
 class Team {
  public:
-  Team(int rank, int size, Barrier& barrier, std::atomic<int64_t>& counter)
-      : rank_(rank), size_(size), barrier_(barrier), counter_(counter) {}
+  Team(int rank, int size, Barrier& barrier, std::atomic<int64_t>& counter, Scratch& scratch)
+      : rank_(rank), size_(size), barrier_(barrier), counter_(counter), scratch_(scratch) {}
   int rank() const { return rank_; }
   int size() const { return size_; }
   void wait() { barrier_.wait(); }
@@ -45,11 +66,24 @@ class Team {
   std::pair<int64_t, int64_t> share(int64_t n, int64_t grain = 1) const;
   // The next piece of dynamically shared work; the backend resets it to 0 before each step.
   int64_t next() { return counter_.fetch_add(1, std::memory_order_relaxed); }
+  Scratch& scratch() { return scratch_; }
 
  private:
   int rank_, size_;
   Barrier& barrier_;
   std::atomic<int64_t>& counter_;
+  Scratch& scratch_;
 };
+
+// The pieces [0, n) of a step that this thread does: claimed one by one, or a contiguous share.
+template <class Work>
+void for_each_piece(Team& team, int64_t n, bool dynamic, const Work& work) {
+  if (dynamic) {
+    for (int64_t i; (i = team.next()) < n;) work(i);
+    return;
+  }
+  const auto [begin, end] = team.share(n);
+  for (int64_t i = begin; i < end; ++i) work(i);
+}
 
 }  // namespace fse

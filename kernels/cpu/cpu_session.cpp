@@ -1,0 +1,245 @@
+#include "kernels/cpu/cpu_session.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "core/error.h"
+#include "core/workload.h"
+#include "kernels/cpu/measure.h"
+
+namespace fse {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double microseconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double, std::micro>(to - from).count();
+}
+
+// A counter has a cache line of its own: threads hammer on it.
+struct alignas(64) Counter {
+  std::atomic<int64_t> value{0};
+};
+
+size_t index_of(Buf id) {
+  return static_cast<size_t>(id);
+}
+
+// Threads of the overlapped stream, by the share of the weights' bytes it reads.
+int overlapped_threads(const LayerPlan& plan, int threads) {
+  const auto expert = static_cast<double>(plan.shard.intermediate);
+  const double routed = expected_distinct(plan.layer.routing, plan.tokens) * expert;
+  const double shared = plan.shard.shared.stored();
+  const auto wanted = static_cast<int>(std::lround(threads * shared / (routed + shared)));
+  return std::clamp(wanted, 1, threads - 1);
+}
+
+}  // namespace
+
+std::vector<Phase> make_phases(const LayerPlan& plan, int threads) {
+  const auto count = static_cast<int>(plan.steps.size());
+  const auto stream = [&](int i) { return plan.steps[static_cast<size_t>(i)].stream; };
+  Lane all{{}, threads}, before = all, after = all;
+  int first = count, last = count;  // of the overlapped stream
+  for (int i = 0; i < count; ++i) {
+    all.steps.push_back(i);
+    if (stream(i) == 0) continue;
+    first = std::min(first, i);
+    last = i;
+  }
+  if (first == count || threads == 1) return {{all}};
+
+  int join = last + 1;
+  const auto waits = [&](int i) {
+    const std::vector<int>& needs = plan.steps[static_cast<size_t>(i)].after;
+    return std::any_of(needs.begin(), needs.end(), [&](int n) { return stream(n) == 1; });
+  };
+  while (join < count && !waits(join)) ++join;
+
+  const int side_threads = overlapped_threads(plan, threads);
+  Lane main{{}, threads - side_threads}, side{{}, side_threads};
+  for (int i : all.steps) {
+    Lane& lane = i < first ? before : i >= join ? after : stream(i) == 0 ? main : side;
+    lane.steps.push_back(i);
+  }
+  return {{before}, {main, side}, {after}};
+}
+
+struct CpuSession::Region {
+  std::span<const Choice> choices;
+  const LayerWeights& weights;
+  std::vector<Phase> phases;
+  Barrier everyone;
+  std::vector<std::unique_ptr<Barrier>> lane_barriers;  // phase by phase, lane by lane
+  std::vector<Counter> counters;
+  std::vector<std::atomic<int>> done;
+  RunTimes times;
+
+  Region(std::span<const Choice> chosen, const LayerWeights& set, std::vector<Phase> schedule,
+         int threads, size_t steps)
+      : choices(chosen),
+        weights(set),
+        phases(std::move(schedule)),
+        everyone(threads),
+        counters(steps),
+        done(steps) {
+    for (const Phase& phase : phases)
+      for (const Lane& lane : phase)
+        lane_barriers.push_back(std::make_unique<Barrier>(lane.threads));
+    times.step_us.assign(steps, 0);
+  }
+};
+
+CpuSession::CpuSession(const LayerPlan& plan, std::vector<LayerWeights> sets,
+                       const DeviceInfo& device)
+    : plan_(plan),
+      sets_(std::move(sets)),
+      device_(device),
+      scratch_(static_cast<size_t>(device.compute_units)) {
+  check(!sets_.empty(), "a session has at least one weight set");
+  for (const Buffer& b : plan_.buffers) {
+    storage_[index_of(b.id)] = HostBuffer(b.bytes());
+    pointers_[index_of(b.id)] = storage_[index_of(b.id)].data();
+  }
+}
+
+const Buffer& CpuSession::buffer(Buf id) const {
+  const Buffer* found = plan_.find(id);
+  if (!found) throw std::logic_error("this plan has no buffer " + to_name(id));
+  return *found;
+}
+
+void CpuSession::set_input(std::span<const float> x) {
+  const Buffer& b = buffer(Buf::x);
+  check(static_cast<int64_t>(x.size()) == b.rows * b.cols, "the input is [tokens, hidden]");
+  std::memcpy(pointers_[index_of(Buf::x)], x.data(), x.size_bytes());
+}
+
+void CpuSession::poison_buffers() {
+  for (const Buffer& b : plan_.buffers)
+    if (b.id != Buf::x) poison({storage_[index_of(b.id)].data(), static_cast<size_t>(b.bytes())});
+}
+
+void CpuSession::check_choice(const Step& step, const Choice& choice) const {
+  check(choice.kernel != nullptr, step.name + " has a kernel");
+  const KernelDef& kernel = *choice.kernel;
+  check(kernel.op == step.op && kernel.run_cpu != nullptr,
+        kernel.name + " is a cpu kernel for " + step.name);
+  std::string why = kernel.legal(choice.tile);
+  if (why.empty()) why = kernel.fits(choice.tile, plan_, step, device_);
+  if (!why.empty())
+    fail_usage(fmt::format("{}: {} cannot run with tile '{}': {}", step.name, kernel.name,
+                           to_text(choice.tile), why));
+}
+
+void CpuSession::run_lane(Region& region, const Lane& lane, Barrier& barrier, int rank,
+                          Scratch& scratch) {
+  for (int i : lane.steps) {
+    const auto at = static_cast<size_t>(i);
+    const Step& step = plan_.steps[at];
+    for (int needed : step.after)  // of the own stream: done already
+      if (plan_.steps[static_cast<size_t>(needed)].stream != step.stream && lane.threads > 0)
+        wait_for(region.done[static_cast<size_t>(needed)]);
+    const auto start = Clock::now();
+    Team team(rank, lane.threads, barrier, region.counters[at].value, scratch);
+    region.choices[at].kernel->run_cpu({plan_, step, region.weights, pointers_},
+                                       region.choices[at].tile, team);
+    barrier.wait();
+    if (rank != 0) continue;
+    region.times.step_us[at] = microseconds(start, Clock::now());
+    region.done[at].store(1, std::memory_order_release);
+  }
+}
+
+void CpuSession::run_thread(Region& region, int rank) {
+  region.everyone.wait();
+  const auto start = Clock::now();
+  size_t next_barrier = 0;
+  for (const Phase& phase : region.phases) {
+    int first = 0;  // rank of the lane's first thread
+    for (const Lane& lane : phase) {
+      Barrier& barrier = *region.lane_barriers[next_barrier++];
+      if (rank >= first && rank < first + lane.threads)
+        run_lane(region, lane, barrier, rank - first, scratch_[static_cast<size_t>(rank)]);
+      first += lane.threads;
+    }
+    region.everyone.wait();
+  }
+  if (rank == 0) region.times.layer_us = microseconds(start, Clock::now());
+}
+
+// `steps`: what to run; all of them, or one alone.
+RunTimes CpuSession::run_phases(std::span<const Choice> choices, int set,
+                                const std::vector<int>& steps) {
+  check(set >= 0 && set < static_cast<int>(sets_.size()), "the weight set exists");
+  std::optional<Region> region;
+#pragma omp parallel num_threads(device_.compute_units)
+  {
+    // OpenMP may give fewer threads than asked for: barriers count those that came.
+#pragma omp single
+    {
+      const int threads = omp_get_num_threads();
+      auto phases = steps.size() == plan_.steps.size() ? make_phases(plan_, threads)
+                                                       : std::vector<Phase>{{Lane{steps, threads}}};
+      region.emplace(choices, sets_[static_cast<size_t>(set)], std::move(phases), threads,
+                     plan_.steps.size());
+      if (steps.size() != plan_.steps.size())  // everything else counts as done
+        for (auto& flag : region->done) flag.store(1, std::memory_order_relaxed);
+    }
+    run_thread(*region, omp_get_thread_num());
+  }
+  return region->times;
+}
+
+RunTimes CpuSession::run(std::span<const Choice> choices, int set) {
+  check(choices.size() == plan_.steps.size(), "every step has a choice");
+  std::vector<int> steps;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    check_choice(plan_.steps[i], choices[i]);
+    steps.push_back(static_cast<int>(i));
+  }
+  return run_phases(choices, set, steps);
+}
+
+double CpuSession::run_step(int step, const Choice& choice, int set) {
+  const auto at = static_cast<size_t>(step);
+  check(at < plan_.steps.size(), "the step exists");
+  check_choice(plan_.steps[at], choice);
+  std::vector<Choice> choices(plan_.steps.size());
+  choices[at] = choice;
+  return run_phases(choices, set, {step}).step_us[at];
+}
+
+Matrix CpuSession::read(Buf id) const {
+  const Buffer& b = buffer(id);
+  Matrix m(b.rows, b.cols);
+  const void* data = pointers_[index_of(id)];
+  for (int64_t i = 0; i < b.rows * b.cols; ++i)
+    m.data()[i] = b.element == Element::i32
+                      ? static_cast<double>(static_cast<const int32_t*>(data)[i])
+                      : static_cast<double>(static_cast<const float*>(data)[i]);
+  return m;
+}
+
+void CpuSession::write(Buf id, const Matrix& m) {
+  const Buffer& b = buffer(id);
+  check(m.rows() == b.rows && m.cols() == b.cols, "a matrix has the shape of " + to_name(id));
+  void* data = pointers_[index_of(id)];
+  for (int64_t i = 0; i < b.rows * b.cols; ++i) {
+    if (b.element == Element::i32)
+      static_cast<int32_t*>(data)[i] = static_cast<int32_t>(m.data()[i]);
+    else
+      static_cast<float*>(data)[i] = static_cast<float>(m.data()[i]);
+  }
+}
+
+void CpuSession::evict_caches() {
+  if (eviction_.bytes() == 0) eviction_ = HostBuffer(2 * device_.llc_bytes);
+  stream_through({eviction_.data(), static_cast<size_t>(eviction_.bytes())}, device_.compute_units);
+}
+
+}  // namespace fse

@@ -1,0 +1,52 @@
+#pragma once
+#include <array>
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/team.h"
+
+namespace fse {
+
+// Steps that run one after the other on some of the threads.
+struct Lane {
+  std::vector<int> steps;
+  int threads = 0;
+};
+// Lanes that run at the same time; all threads meet at the end.
+using Phase = std::vector<Lane>;
+
+// One phase of one lane, unless streams overlap and there are threads to share out: then what comes
+// before the overlapped stream, both streams side by side, and what comes after they join.
+std::vector<Phase> make_phases(const LayerPlan&, int threads);
+
+class CpuSession final : public Session {
+ public:
+  CpuSession(const LayerPlan&, std::vector<LayerWeights> sets, const DeviceInfo&);
+  void set_input(std::span<const float> x) override;
+  void poison_buffers() override;
+  RunTimes run(std::span<const Choice> choices, int set) override;
+  double run_step(int step, const Choice& choice, int set) override;
+  Matrix read(Buf) const override;
+  void write(Buf, const Matrix&) override;
+  void evict_caches() override;
+
+ private:
+  struct Region;  // what the threads of one run share
+  void check_choice(const Step&, const Choice&) const;
+  void run_thread(Region&, int rank);
+  void run_lane(Region&, const Lane&, Barrier&, int lane_rank, Scratch&);
+  RunTimes run_phases(std::span<const Choice>, int set, const std::vector<int>& steps);
+  const Buffer& buffer(Buf) const;
+
+  const LayerPlan plan_;
+  const std::vector<LayerWeights> sets_;
+  const DeviceInfo device_;
+  std::array<HostBuffer, kBufCount> storage_;
+  std::array<void*, kBufCount> pointers_{};
+  std::vector<Scratch> scratch_;  // per thread
+  HostBuffer eviction_;
+};
+
+}  // namespace fse

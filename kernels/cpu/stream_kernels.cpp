@@ -1,0 +1,47 @@
+#include "kernels/cpu/families.h"
+#include "kernels/cpu/row_steps.h"
+
+namespace fse {
+namespace {
+
+// Decode: each weight is used for a handful of tokens, so the step is as fast as weights arrive.
+void run(const CpuArgs& a, const Tile& tile, Team& team) {
+  const int rows = tile.at("rows");
+  const StreamTile stream{rows, tile.at("ahead") * rows};
+  run_row_step(a,
+               {.dot = [&stream](const DotRows& job) { dot_stream(job, stream); },
+                .block = tile.at("block"),
+                .batch = 32,
+                .dynamic = tile.at("dynamic") == 1},
+               team);
+}
+
+Tile default_tile(const LayerPlan&, const Step&, const DeviceInfo&) {
+  return {{{"rows", 4}, {"block", 32}, {"ahead", 1}, {"dynamic", 1}}};
+}
+
+KernelDef row(const char* name, Op op) {
+  return {.name = name,
+          .op = op,
+          .device = "cpu",
+          .axes = {{"rows", {1, 2, 4}},       // weight rows in flight
+                   {"block", {16, 32, 128}},  // weight rows per piece of work
+                   {"ahead", {0, 1}},         // prefetch so many times `rows` rows ahead
+                   {"dynamic", {0, 1}}},      // pieces claimed one by one, or shared out evenly
+          .legal = always_legal,
+          .fits = always_fits,
+          .default_tile = default_tile,
+          .run_cpu = run};
+}
+
+}  // namespace
+
+std::vector<KernelDef> cpu_stream_kernels() {
+  return {row("cpu.gate_gemm.stream", Op::gate_gemm),
+          row("cpu.grouped_stage1.stream", Op::grouped_stage1),
+          row("cpu.grouped_stage2.stream", Op::grouped_stage2),
+          row("cpu.mlp_stage1.stream", Op::mlp_stage1),
+          row("cpu.mlp_stage2.stream", Op::mlp_stage2)};
+}
+
+}  // namespace fse
