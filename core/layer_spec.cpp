@@ -74,7 +74,10 @@ Shard make_shard(const LayerSpec& s, int tp, int rank) {
   if (s.shared.shared_width % tp != 0)
     throw Refused(
         fmt::format("tp={}: shared_width {} is not divisible", tp, s.shared.shared_width));
-  Shard shard{.tp = tp, .rank = rank, .routed = cut(s.intermediate, tp, rank, s.dtype)};
+  Shard shard;
+  shard.tp = tp;
+  shard.rank = rank;
+  shard.routed = cut(s.intermediate, tp, rank, s.dtype);
   shard.intermediate = shard.routed.stored();
   if (!s.has_shared()) return shard;
   shard.shared = cut(s.shared.shared_width, tp, rank, s.dtype);

@@ -13,8 +13,13 @@ std::string folded(std::string_view text) {
   return result;
 }
 
+struct Distance {
+  size_t whole;   // to all of b
+  size_t prefix;  // to the nearest beginning of b
+};
+
 // Optimal string alignment: insert, delete, replace, swap of two neighbours.
-size_t edit_distance(const std::string& a, const std::string& b) {
+Distance edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> before(b.size() + 1), above(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) above[j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
@@ -27,15 +32,15 @@ size_t edit_distance(const std::string& a, const std::string& b) {
     std::swap(before, above);
     std::swap(above, row);
   }
-  return above[b.size()];
+  return {above[b.size()], *std::min_element(above.begin(), above.end())};
 }
 
 // One edit in three characters still reads as a slip; more reads as another word. A name given by
-// its beginning ("qwen3-next") is meant however long the rest is.
-bool is_near(const std::string& text, const std::string& candidate, size_t distance) {
-  if (text.size() >= 3 && candidate.starts_with(text)) return true;
+// its beginning ("qwen3-next") is meant however long the rest is, with one edit in six characters.
+bool is_near(const std::string& text, const std::string& candidate, Distance distance) {
+  if (text.size() >= 3 && distance.prefix <= text.size() / 6) return true;
   const size_t longer = std::max(text.size(), candidate.size());
-  return distance <= std::max<size_t>(1, longer / 3) && distance < longer;
+  return distance.whole <= std::max<size_t>(1, longer / 3) && distance.whole < longer;
 }
 
 constexpr size_t kLongestName = 256;  // the distance is quadratic, and no name is longer
@@ -49,11 +54,11 @@ std::string nearest_name(std::string_view text, const std::vector<std::string>& 
   size_t best_distance = 0;
   for (const std::string& candidate : candidates) {
     if (candidate.empty() || candidate.size() > kLongestName) continue;
-    const size_t distance = edit_distance(wanted, folded(candidate));
+    const Distance distance = edit_distance(wanted, folded(candidate));
     if (!is_near(wanted, folded(candidate), distance)) continue;
-    if (!best.empty() && distance >= best_distance) continue;
+    if (!best.empty() && distance.whole >= best_distance) continue;
     best = candidate;
-    best_distance = distance;
+    best_distance = distance.whole;
   }
   return best;
 }

@@ -232,6 +232,10 @@ Store Store::open_read_only(const fs::path& file) {
   });
 }
 
+std::string Store::file() const {
+  return db_->getFilename();
+}
+
 SQLite::Database& Store::database() const {
   return *db_;
 }

@@ -93,6 +93,7 @@ class Store {
 
   // What the user should know about the file ("" = nothing): it lies on a network file system.
   const std::string& warning() const { return warning_; }
+  std::string file() const;
 
   int64_t add_environment(const Environment&);  // the same environment keeps its id
   // A study with the same name and plan_hash is found again (resume), else all cases are stored as
@@ -137,6 +138,12 @@ class Store {
     int64_t attempts;
   };
   std::vector<AttemptCount> attempt_counts(int64_t study) const;
+  struct FailureCount {
+    std::string level, kernel, status, reason;
+    int64_t attempts;
+  };
+  // Attempts that ended without a usable number, alike ones together, the most frequent first.
+  std::vector<FailureCount> failure_counts(int64_t study) const;
   SQLite::Database& database() const;  // for queries that need no method of their own
 
  private:

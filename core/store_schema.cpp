@@ -35,6 +35,10 @@ CREATE TABLE environment (
   llc_bytes INTEGER NOT NULL,
   dtypes TEXT NOT NULL CHECK (json_valid(dtypes)),
   {}, {}, {},
+  {}, {},
+  wave INTEGER NOT NULL,           -- this and the next two: GPUs only
+  lds_bytes INTEGER NOT NULL,
+  block_threads INTEGER NOT NULL,
   compiler TEXT NOT NULL,
   git_revision TEXT NOT NULL,
   host_os TEXT NOT NULL,
@@ -69,7 +73,8 @@ CREATE TABLE run (
 ) STRICT;
 CREATE INDEX run_study ON run (study);
 )sql",
-                     flag("graph"), flag("experts_fused"), flag("fp8_activations"));
+                     flag("graph"), flag("experts_fused"), flag("fp8_activations"),
+                     flag("half_activations"), flag("dependent_launch"));
 }
 
 std::string case_table() {

@@ -8,40 +8,50 @@ namespace fse {
 
 namespace {
 
-// Free memory and measured rates change from run to run and do not belong to the identity.
-std::string environment_hash(const Environment& e) {
-  const DeviceInfo& d = e.device;
-  std::string text = fmt::format(
-      "device={}\nkind={}\narch={}\nproduct={}\ncompute_units={}\nllc_bytes={}\ngraph={}\n"
-      "experts_fused={}\nfp8_activations={}\ncompiler={}\ngit_revision={}\nhost_os={}\n",
-      d.name, d.kind, d.arch, d.product, d.compute_units, d.llc_bytes, d.graph, d.experts_fused,
-      d.fp8_activations, e.compiler, e.git_revision, e.host_os);
-  for (const DType t : d.dtypes) text += "dtype=" + to_name(t) + "\n";
-  return hash_text(text);
-}
-
-Row environment_row(const Environment& e) {
+// What makes two environments the same one.
+Row environment_identity(const Environment& e) {
   const DeviceInfo& d = e.device;
   nlohmann::json dtypes = nlohmann::json::array();
   for (const DType t : d.dtypes) dtypes.push_back(to_name(t));
-  return {{"hash", environment_hash(e)},
-          {"device", d.name},
+  return {{"device", d.name},
           {"kind", d.kind},
           {"arch", d.arch},
           {"product", d.product},
           {"compute_units", int64_t{d.compute_units}},
-          {"memory_bytes", d.memory_bytes},
           {"llc_bytes", d.llc_bytes},
           {"dtypes", json_text(dtypes)},
           {"graph", int64_t{d.graph}},
           {"experts_fused", int64_t{d.experts_fused}},
           {"fp8_activations", int64_t{d.fp8_activations}},
+          {"half_activations", int64_t{d.half_activations}},
+          {"dependent_launch", int64_t{d.dependent_launch}},
+          {"wave", int64_t{d.wave}},
+          {"lds_bytes", d.lds_bytes},
+          {"block_threads", int64_t{d.block_threads}},
           {"compiler", e.compiler},
           {"git_revision", e.git_revision},
-          {"host_os", e.host_os},
-          {"read_gbs", e.read_gbs},
-          {"peak_gflops", e.peak_gflops},
-          {"created", utc_now()}};
+          {"host_os", e.host_os}};
+}
+
+std::string hash_of(const Row& row) {
+  std::string text;
+  for (const auto& [column, value] : row) {
+    const auto* number = std::get_if<int64_t>(&value);
+    text += fmt::format("{}={}\n", column,
+                        number ? std::to_string(*number) : std::get<std::string>(value));
+  }
+  return hash_text(text);
+}
+
+// Free memory and measured rates change from run to run and do not belong to the identity.
+int64_t insert_environment(SQLite::Database& db, const Environment& e, Row row,
+                           const std::string& hash) {
+  row.insert(row.end(), {{"hash", hash},
+                         {"memory_bytes", e.device.memory_bytes},
+                         {"read_gbs", e.read_gbs},
+                         {"peak_gflops", e.peak_gflops},
+                         {"created", utc_now()}});
+  return insert(db, "environment", row);
 }
 
 Row case_row(int64_t study, int64_t ordinal, const CaseRecord& record) {
@@ -96,9 +106,11 @@ Row case_row(int64_t study, int64_t ordinal, const CaseRecord& record) {
 int64_t Store::add_environment(const Environment& e) {
   return guarded(db_->getFilename(), "adding an environment", [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
-    auto known = query(*db_, "SELECT id FROM environment WHERE hash = ?", {environment_hash(e)});
-    const int64_t id = known.executeStep() ? integer(known, "id")
-                                           : insert(*db_, "environment", environment_row(e));
+    const Row identity = environment_identity(e);
+    const std::string hash = hash_of(identity);
+    auto known = query(*db_, "SELECT id FROM environment WHERE hash = ?", {hash});
+    const int64_t id =
+        known.executeStep() ? integer(known, "id") : insert_environment(*db_, e, identity, hash);
     known.reset();
     transaction.commit();
     rates_[id] = {e.read_gbs, e.peak_gflops};

@@ -10,6 +10,9 @@ namespace fse {
 
 struct CpuArgs;
 class Team;
+namespace gpu {
+struct Launch;
+}
 
 struct Axis {
   std::string name;
@@ -29,6 +32,12 @@ struct KernelDef {
   Tile (*default_tile)(const LayerPlan&, const Step&, const DeviceInfo&);
   // device == "cpu": called by every thread of the team; see kernels/cpu/team.h.
   void (*run_cpu)(const CpuArgs&, const Tile&, Team&) = nullptr;
+  // device == "hip": the header below kernels/device to include, the instance to compile (a name
+  // expression), and its grid, block and dynamic LDS. A tile's axis `dependent`, where it has one,
+  // says how it is launched.
+  std::string header = {};
+  std::string (*instance)(const Tile&, const LayerPlan&, const Step&) = nullptr;
+  gpu::Launch (*launch)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&) = nullptr;
 };
 
 // Every tile of the family that is legal and fits, the default first, else in axis order.

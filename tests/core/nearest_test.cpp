@@ -29,6 +29,7 @@ TEST_CASE("the beginning of a long name finds it, the nearest first") {
   const std::vector<std::string> models{"qwen3-30b-a3b", "qwen3-next-80b-a3b", "kimi-k2"};
   CHECK(nearest_name("qwen3-next", models) == "qwen3-next-80b-a3b");
   CHECK(nearest_name("qwen3-30b", models) == "qwen3-30b-a3b");
+  CHECK(nearest_name("qwen3-nxt", models) == "qwen3-next-80b-a3b");
   CHECK(nearest_name("kimi-k3", models) == "kimi-k2");
 }
 

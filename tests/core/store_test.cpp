@@ -128,6 +128,8 @@ TEST_CASE("measured rates and free memory do not make another environment") {
   CHECK(got.compiler == later.compiler);
   CHECK(got.device.dtypes == later.device.dtypes);
   CHECK(got.device.llc_bytes == later.device.llc_bytes);
+  CHECK(got.device.wave == 64);
+  CHECK(got.device.dependent_launch);
   later.git_revision += "-dirty";
   CHECK(l.store.add_environment(later) != l.environment);
 }

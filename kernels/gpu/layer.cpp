@@ -1,0 +1,119 @@
+#include "kernels/gpu/layer.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string_view>
+
+#include "core/error.h"
+
+namespace fse {
+
+gpu::Shape gpu_shape(const LayerPlan& plan) {
+  const LayerSpec& layer = plan.layer;
+  int format = gpu::kBf16;
+  if (layer.dtype == DType::f16) format = gpu::kF16;
+  if (layer.dtype == DType::fp8_block128)
+    format = layer.activations == Activations::fp8 ? gpu::kFp8Activations : gpu::kFp8;
+  return {.format = format,
+          .hidden = layer.hidden,
+          .intermediate = plan.shard.intermediate,
+          .experts = layer.routing.experts};
+}
+
+gpu::Sizes gpu_sizes(const LayerPlan& plan, const Step& step) {
+  const Buffer* logits = plan.find(step.op == Op::gate_gemm ? step.writes[0] : Buf::router_logits);
+  return {.tokens = plan.tokens,
+          .top_k = plan.layer.routing.top_k,
+          .choices = plan.choices(),
+          .expert_count = plan.expert_count(),
+          .slots = plan.shard.slots,
+          .shared_width = plan.shard.shared.stored(),
+          .row_begin = step.row_begin,
+          .row_end = step.row_end,
+          .logits_stride = static_cast<int>(logits->cols)};
+}
+
+gpu::Routing gpu_routing(const LayerPlan& plan) {
+  const RoutingSpec& r = plan.layer.routing;
+  return {.sigmoid = r.score == ScoreFunction::sigmoid,
+          .groups = r.groups,
+          .groups_kept = r.groups_kept,
+          .sum_of_top2 = r.group_score == GroupScore::sum_of_top2,
+          .renormalize = r.renormalize,
+          .scaling = static_cast<float>(r.scaling),
+          .gated = plan.layer.gate_rows(),
+          .shared_constant = static_cast<float>(plan.layer.shared.constant),
+          .append_slots = plan.has_slots()};
+}
+
+gpu::Limits gpu_limits(const DeviceInfo& device) {
+  return {.wave = device.wave,
+          .lds_bytes = static_cast<int>(device.lds_bytes),
+          .block_threads = device.block_threads,
+          .compute_units = device.compute_units,
+          .dependent_launch = device.dependent_launch};
+}
+
+std::string to_text(const gpu::Shape& s) {
+  return fmt::format("fse::gpu::Shape{{{},{},{},{}}}", s.format, s.hidden, s.intermediate,
+                     s.experts);
+}
+
+namespace {
+
+constexpr int64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
+
+// Public data sheets; gfx90a is one of the two dies of an MI250X.
+struct ArchFacts {
+  std::string_view arch, product;
+  int compute_units;
+  int64_t memory_bytes, llc_bytes, lds_bytes;
+  int wave;
+  bool fp8;  // the matrix units multiply e4m3
+};
+constexpr std::array<ArchFacts, 7> kArchs{
+    {{"gfx90a", "MI250X", 110, 64 * kGiB, 8 * kMiB, 64 * kKiB, 64, false},
+     {"gfx942", "MI300X", 304, 192 * kGiB, 256 * kMiB, 64 * kKiB, 64, true},
+     {"gfx950", "MI355X", 256, 288 * kGiB, 256 * kMiB, 160 * kKiB, 64, true},
+     {"sm_80", "A100", 108, 80 * kGiB, 40 * kMiB, 163 * kKiB, 32, false},
+     {"sm_89", "L40S", 142, 48 * kGiB, 96 * kMiB, 99 * kKiB, 32, true},
+     {"sm_90", "H100", 132, 80 * kGiB, 50 * kMiB, 227 * kKiB, 32, true},
+     {"sm_100", "B200", 148, 180 * kGiB, 126 * kMiB, 227 * kKiB, 32, true}}};
+
+}  // namespace
+
+DeviceInfo typical_gpu(const std::string& arch) {
+  std::string known;
+  for (const ArchFacts& facts : kArchs) {
+    known += (known.empty() ? "" : ", ") + std::string(facts.arch);
+    if (facts.arch != arch) continue;
+    const bool nvidia = arch.starts_with("sm_");
+    return {.name = "hip:0",
+            .kind = "hip",
+            .arch = arch,
+            .product = std::string(facts.product),
+            .compute_units = facts.compute_units,
+            .memory_bytes = facts.memory_bytes,
+            .llc_bytes = facts.llc_bytes,
+            .dtypes = {DType::bf16, DType::f16, DType::fp8_block128},
+            .graph = true,
+            .experts_fused = false,
+            .fp8_activations = facts.fp8,
+            .half_activations = true,
+            .wave = facts.wave,
+            .lds_bytes = facts.lds_bytes,
+            .block_threads = 1024,
+            .dependent_launch = nvidia && arch != "sm_80" && arch != "sm_89"};
+  }
+  fail_usage(fmt::format("architecture {}: expected one of {}", arch, known));
+}
+
+int64_t gpu_llc_bytes(const std::string& arch, int64_t reported_l2) {
+  if (arch.starts_with("sm_")) return reported_l2;
+  for (const ArchFacts& facts : kArchs)
+    if (facts.arch == arch) return facts.llc_bytes;
+  return reported_l2;
+}
+
+}  // namespace fse

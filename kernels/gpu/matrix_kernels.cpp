@@ -1,0 +1,158 @@
+#include "kernels/gpu/families.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+#include "kernels/gpu/layer.h"
+
+namespace fse {
+
+namespace {
+
+using gpu::Launch;
+
+// Axes in the order of the struct's fields: name expressions list their values.
+const std::vector<Axis> kStreamAxes{{"dependent", {0, 1}},       {"dense", {0, 1}},
+                                    {"robin", {0, 1}},           {"warps", {4, 8, 16}},
+                                    {"split", {1, 2, 4, 8, 16}}, {"ring", {2, 3, 4, 6}},
+                                    {"rows", {4, 8, 16}},        {"width", {8, 16, 32, 64}}};
+const std::vector<Axis> kPlainAxes{{"dependent", {0, 1}}, {"warps", {4, 8, 16}}};
+
+gpu::StreamTile stream_tile(const Tile& t) {
+  return {.dependent = t.at("dependent"),
+          .dense = t.at("dense"),
+          .robin = t.at("robin"),
+          .warps = t.at("warps"),
+          .split = t.at("split"),
+          .ring = t.at("ring"),
+          .rows = t.at("rows"),
+          .width = t.at("width")};
+}
+
+// The op as a template argument of stream and plain.
+int op_number(Op op) {
+  switch (op) {
+    case Op::gate_gemm:
+      return gpu::kGate;
+    case Op::grouped_stage1:
+      return gpu::kStage1;
+    case Op::grouped_stage2:
+      return gpu::kStage2;
+    case Op::mlp_stage1:
+      return gpu::kMlp1;
+    case Op::mlp_stage2:
+      return gpu::kMlp2;
+    default:
+      throw std::logic_error("op " + to_name(op) + " is no matrix product");
+  }
+}
+
+// ---- stream: gate_gemm, grouped_stage1, grouped_stage2, mlp_stage1, mlp_stage2
+
+std::string stream_legal(const Tile& t) {
+  return gpu::why_not(stream_tile(t));
+}
+std::string stream_fits(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return gpu::why_not_here(op_number(s.op), stream_tile(t), gpu_shape(p), gpu_sizes(p, s),
+                           gpu_limits(d));
+}
+Launch stream_launch(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return gpu::launch_of(op_number(s.op), stream_tile(t), gpu_shape(p), gpu_sizes(p, s),
+                        gpu_limits(d));
+}
+std::string stream_instance(const Tile& t, const LayerPlan& p, const Step& s) {
+  return fmt::format("fse::gpu::stream<{}, {}, {}>", gpu_tile_text("StreamTile", t),
+                     to_text(gpu_shape(p)), op_number(s.op));
+}
+
+// Tokens that share a pass over an expert's weights: all of them in a dense product; in a grouped
+// one twice the mean, since no expert's share is known before the routing is.
+int default_width(const LayerPlan& p, Op op) {
+  const bool grouped = op == Op::grouped_stage1 || op == Op::grouped_stage2;
+  const int64_t rows =
+      grouped ? std::min<int64_t>(p.tokens, 2 * p.pairs() / p.expert_count()) : p.tokens;
+  for (int width : {8, 16, 32})
+    if (rows <= width) return width;
+  return 64;
+}
+
+// 4 slices of 16 rows x 128 bytes for each of 8 warps keep 64 KB in flight per compute unit, which
+// is enough for the memory's full rate; a shorter ring where that does not fit.
+Tile stream_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  const bool gate = s.op == Op::gate_gemm;
+  // A gate has few rows: the warps of a block share one tile's depth instead.
+  const int rows = gate ? (s.row_end - s.row_begin < 16 ? 4 : 8) : 16;
+  const int width = default_width(p, s.op);
+  Tile tile;
+  for (int warps : {8, 4})
+    for (int ring : {4, 3, 2}) {
+      tile = {{{"dependent", 0},
+               {"dense", 0},
+               {"robin", 0},
+               {"warps", warps},
+               {"split", gate ? warps : 1},
+               {"ring", ring},
+               {"rows", rows},
+               {"width", width}}};
+      if (stream_fits(tile, p, s, d).empty()) return tile;
+    }
+  return tile;
+}
+
+// ---- plain: the same ops, for shapes that stream does not take
+
+std::string plain_legal(const Tile& t) {
+  return gpu::why_not(gpu_tile<gpu::PlainTile>(t));
+}
+std::string plain_fits(const Tile& t, const LayerPlan&, const Step&, const DeviceInfo& d) {
+  return gpu::why_not_here(gpu_tile<gpu::PlainTile>(t), gpu_limits(d));
+}
+Launch plain_launch(const Tile& t, const LayerPlan&, const Step&, const DeviceInfo& d) {
+  return gpu::launch_of(gpu_tile<gpu::PlainTile>(t), gpu_limits(d));
+}
+std::string plain_instance(const Tile& t, const LayerPlan& p, const Step& s) {
+  return fmt::format("fse::gpu::plain<{}, {}, {}>", gpu_tile_text("PlainTile", t),
+                     to_text(gpu_shape(p)), op_number(s.op));
+}
+Tile plain_default(const LayerPlan&, const Step&, const DeviceInfo&) {
+  return {{{"dependent", 0}, {"warps", 8}}};
+}
+
+KernelDef stream_row(Op op) {
+  return {.name = "hip." + to_name(op) + ".stream",
+          .op = op,
+          .device = "hip",
+          .axes = kStreamAxes,
+          .legal = stream_legal,
+          .fits = stream_fits,
+          .default_tile = stream_default,
+          .header = "stream.h",
+          .instance = stream_instance,
+          .launch = stream_launch};
+}
+KernelDef plain_row(Op op) {
+  return {.name = "hip." + to_name(op) + ".plain",
+          .op = op,
+          .device = "hip",
+          .axes = kPlainAxes,
+          .legal = plain_legal,
+          .fits = plain_fits,
+          .default_tile = plain_default,
+          .header = "plain.h",
+          .instance = plain_instance,
+          .launch = plain_launch};
+}
+}  // namespace
+
+std::vector<KernelDef> gpu_matrix_kernels() {
+  std::vector<KernelDef> rows;
+  for (Op op :
+       {Op::gate_gemm, Op::grouped_stage1, Op::grouped_stage2, Op::mlp_stage1, Op::mlp_stage2}) {
+    rows.push_back(stream_row(op));  // the default
+    rows.push_back(plain_row(op));
+  }
+  return rows;
+}
+
+}  // namespace fse

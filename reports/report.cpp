@@ -1,0 +1,141 @@
+#include "reports/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "core/error.h"
+
+namespace fse {
+
+namespace {
+
+const VariantResult* fastest_where(const std::vector<VariantResult>& variants, auto wanted) {
+  const VariantResult* best = nullptr;
+  for (const VariantResult& v : variants)
+    if (v.layer && wanted(v) && (!best || v.layer->time_us.median < best->layer->time_us.median))
+      best = &v;
+  return best;
+}
+
+int agreeing_axes(const Variant& a, const Variant& b) {
+  return (a.gate == b.gate) + (a.topk == b.topk) + (a.shared == b.shared) +
+         (a.experts == b.experts) + (a.launch == b.launch);
+}
+
+std::optional<size_t> baseline_for(const std::vector<VariantResult>& variants,
+                                   const VariantResult& candidate) {
+  std::optional<size_t> found;
+  int most = -1;
+  for (size_t i = 0; i < variants.size(); ++i) {
+    const CaseRecord& other = variants[i].record;
+    const int agreeing = agreeing_axes(other.spec.variant, candidate.record.spec.variant);
+    if (!other.baseline || other.state == CaseState::refused || agreeing <= most) continue;
+    most = agreeing;
+    found = i;
+  }
+  return found;
+}
+
+// Baselines first, then by time; what has no time keeps its place behind.
+void order(std::vector<VariantResult>& variants) {
+  const auto rank = [](const VariantResult& v) {
+    const double time = v.layer ? v.layer->time_us.median : std::numeric_limits<double>::infinity();
+    return std::pair(v.record.baseline ? 0 : 1, time);
+  };
+  std::stable_sort(variants.begin(), variants.end(),
+                   [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+}
+
+// Round r of any two attempts of a workload ran the same input.
+void compare(VariantResult& v, const AttemptRecord& baseline, double delta) {
+  const auto& candidate_us = v.layer->outcome.samples_us;
+  const auto& baseline_us = baseline.outcome.samples_us;
+  v.paired = !candidate_us.empty() && candidate_us.size() == baseline_us.size();
+  v.comparison = v.paired ? compare_paired(candidate_us, baseline_us, delta)
+                          : compare_summaries(v.layer->time_us, baseline.time_us, delta);
+}
+
+void compare_all(WorkloadResult& workload, double delta) {
+  order(workload.variants);
+  for (VariantResult& v : workload.variants) {
+    if (v.record.baseline) continue;
+    v.baseline = baseline_for(workload.variants, v);
+    const VariantResult* baseline = workload.baseline_of(v);
+    if (v.layer && baseline && baseline->layer) compare(v, *baseline->layer, delta);
+  }
+}
+
+// Everything but the variant and the token count.
+std::string series_key(const Case& c) {
+  Case common = c;
+  common.variant = {};
+  common.tokens = 0;
+  return c.layer.model + "\n" + canonical_text(common);
+}
+
+WorkloadResult& workload_of(Series& series, int tokens) {
+  auto at = std::lower_bound(series.workloads.begin(), series.workloads.end(), tokens,
+                             [](const WorkloadResult& w, int t) { return w.tokens < t; });
+  if (at == series.workloads.end() || at->tokens != tokens)
+    at = series.workloads.insert(at, WorkloadResult{.tokens = tokens, .variants = {}});
+  return *at;
+}
+
+int64_t find_study(const Store& store, const std::optional<std::string>& name) {
+  const auto studies = store.studies();
+  std::string names;
+  for (auto s = studies.rbegin(); s != studies.rend(); ++s) {
+    if (!name || s->name == *name) return s->id;
+    names += (names.empty() ? "" : ", ") + s->name;
+  }
+  const std::string file = store.file();
+  if (studies.empty())
+    fail_usage(fmt::format("{}: holds no study yet, expected one stored by fselab run", file));
+  fail_usage(fmt::format("{}: no study '{}', expected one of: {}", file, *name, names));
+}
+
+}  // namespace
+
+const VariantResult* WorkloadResult::fastest() const {
+  return fastest_where(variants, [](const VariantResult&) { return true; });
+}
+
+const VariantResult* WorkloadResult::fastest(Shared shared) const {
+  return fastest_where(variants, [shared](const VariantResult& v) {
+    return v.record.spec.variant.shared == shared;
+  });
+}
+
+const VariantResult* WorkloadResult::baseline_of(const VariantResult& v) const {
+  return v.baseline ? &variants[*v.baseline] : nullptr;
+}
+
+ReportData load_report(const Store& store, const std::optional<std::string>& study_name) {
+  const int64_t id = find_study(store, study_name);
+  ReportData data{.study = store.study(id),
+                  .series = {},
+                  .environments = store.environments(id),
+                  .attempt_counts = store.attempt_counts(id),
+                  .failure_counts = store.failure_counts(id)};
+  std::vector<std::string> keys;  // parallel to data.series
+  for (const CaseRecord& record : store.cases(id)) {
+    const std::string key = series_key(record.spec);
+    const auto at = std::find(keys.begin(), keys.end(), key) - keys.begin();
+    if (at == static_cast<std::ptrdiff_t>(keys.size())) {
+      keys.push_back(key);
+      data.series.push_back({.common = record.spec, .workloads = {}});
+    }
+    workload_of(data.series[static_cast<size_t>(at)], record.spec.tokens)
+        .variants.push_back({.record = record,
+                             .layer = store.layer_result(id, case_id(record.spec)),
+                             .baseline = {},
+                             .comparison = {}});
+  }
+  for (Series& series : data.series)
+    for (WorkloadResult& workload : series.workloads) compare_all(workload, data.delta);
+  return data;
+}
+
+}  // namespace fse

@@ -1,0 +1,52 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/statistics.h"
+#include "core/store.h"
+
+namespace fse {
+
+// One way to execute a workload, and how it compares with the baseline.
+struct VariantResult {
+  CaseRecord record;
+  std::optional<AttemptRecord> layer;  // measured and verified at its tuned tiles
+  // Index of the baseline it is compared with: of several, the one that agrees with it in the most
+  // axes, so that what the sweep's baseline leaves open is compared like with like.
+  std::optional<size_t> baseline;
+  Comparison comparison;  // INVALID where either side has no result
+  bool paired = false;    // by round, where both sides have as many rounds; else from the intervals
+};
+
+// The variants of one layer, workload and token count: baselines first, then by time, then those
+// without a result.
+struct WorkloadResult {
+  int tokens = 0;
+  std::vector<VariantResult> variants;
+
+  const VariantResult* fastest() const;  // nullptr where nothing was measured
+  const VariantResult* fastest(Shared) const;
+  const VariantResult* baseline_of(const VariantResult&) const;  // nullptr for a baseline
+};
+
+// Workloads that differ in nothing but the token count, ascending.
+struct Series {
+  Case common;  // its variant and tokens are those of its first case
+  std::vector<WorkloadResult> workloads;
+};
+
+struct ReportData {
+  StudyRecord study;
+  std::vector<Series> series;
+  std::vector<Environment> environments;
+  std::vector<Store::AttemptCount> attempt_counts;
+  std::vector<Store::FailureCount> failure_counts;
+  double delta = 0.01;  // effect threshold of the verdicts
+};
+
+// The newest study, or the newest of that name; Error(usage) with the names there are.
+ReportData load_report(const Store&, const std::optional<std::string>& study_name = std::nullopt);
+
+}  // namespace fse

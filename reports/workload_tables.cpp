@@ -1,0 +1,196 @@
+#include "reports/workload_tables.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "reports/table.h"
+
+namespace fse {
+
+namespace {
+
+double largest_time(const WorkloadResult& w) {
+  double largest = 0;
+  for (const VariantResult& v : w.variants)
+    if (v.layer) largest = std::max(largest, v.layer->time_us.median);
+  return largest;
+}
+
+std::string ratio_to(double time_us, double floor_us) {
+  return floor_us > 0 ? fmt::format("{:.2f}", time_us / floor_us) : "-";
+}
+
+size_t baseline_count(const WorkloadResult& w) {
+  return static_cast<size_t>(std::count_if(w.variants.begin(), w.variants.end(),
+                                           [](const auto& v) { return v.record.baseline; }));
+}
+
+std::vector<std::string> variant_row(const WorkloadResult& w, const VariantResult& v,
+                                     const Varying& say, int decimals) {
+  const AttemptRecord& a = *v.layer;
+  std::vector<std::string> row = {label(v.record.spec.variant, say),
+                                  number(a.time_us.median, decimals), interval(a.time_us, decimals),
+                                  std::to_string(a.time_us.n)};
+  const VariantResult* baseline = w.baseline_of(v);
+  if (baseline_count(w) > 1)
+    row.insert(row.begin() + 1, baseline ? label(baseline->record.spec.variant, say) : "itself");
+  if (v.record.baseline)
+    row.insert(row.end(), {"-", "-", "-", "baseline", "-"});
+  else if (!baseline || !baseline->layer)
+    row.insert(row.end(), {"-", "-", "-", to_name(Verdict::invalid), "no baseline"});
+  else
+    row.insert(row.end(), {percent(v.comparison.ratio), percent_interval(v.comparison.ratio),
+                           signed_number(v.comparison.difference.median, decimals),
+                           to_name(v.comparison.verdict), v.paired ? "rounds" : "intervals"});
+  row.insert(row.end(),
+             {ratio_to(a.time_us.median, a.floor_us), error_text(a.outcome.accuracy.rel_frobenius),
+              error_text(a.outcome.accuracy.bound)});
+  return row;
+}
+
+std::string variant_table(const WorkloadResult& w, const Varying& say) {
+  Table table{{"<variant", "layer_time_us", "95 % interval", "n", "change %", "95 % interval",
+               "change us", "<verdict", "<compared by", "x floor", "rel_frobenius", "bound"},
+              {}};
+  if (baseline_count(w) > 1) table.titles.insert(table.titles.begin() + 1, "<baseline");
+  const int decimals = decimals_for(largest_time(w));
+  for (const VariantResult& v : w.variants)
+    if (v.layer) table.rows.push_back(variant_row(w, v, say, decimals));
+  return to_markdown(table);
+}
+
+// The union of two plans' steps: the baseline's in order, each other one before the next step that
+// both have, so that what replaces a step stands beside it.
+std::vector<std::string> merged_steps(const AttemptRecord& a, const AttemptRecord& b) {
+  std::vector<std::string> names;
+  for (const StepTime& s : a.steps) names.push_back(s.step);
+  auto next = names.end();
+  for (auto s = b.steps.rbegin(); s != b.steps.rend(); ++s) {
+    const auto at = std::find(names.begin(), names.end(), s->step);
+    next = at != names.end() ? at : names.insert(next, s->step);
+  }
+  return names;
+}
+
+double step_us(const AttemptRecord& a, const std::string& name) {
+  for (const StepTime& s : a.steps)
+    if (s.step == name) return s.time_us.median;
+  return std::nan("");
+}
+
+double steps_sum(const AttemptRecord& a) {
+  double sum = 0;
+  for (const StepTime& s : a.steps) sum += s.time_us.median;
+  return sum;
+}
+
+// The baseline and the fastest variant that is not the baseline, step by step.
+std::string step_comparison(const AttemptRecord& baseline, const std::string& baseline_name,
+                            const AttemptRecord& other, const std::string& other_name) {
+  const int decimals = decimals_for(std::max(baseline.time_us.median, other.time_us.median) / 10);
+  Table table{{"<step", baseline_name + " us", other_name + " us", "change us"}, {}};
+  const auto add = [&](const std::string& what, double a, double b) {
+    const double change = (std::isnan(b) ? 0 : b) - (std::isnan(a) ? 0 : a);
+    table.rows.push_back(
+        {what, number(a, decimals), number(b, decimals), signed_number(change, decimals)});
+  };
+  for (const std::string& name : merged_steps(baseline, other))
+    add(escape_markdown(name), step_us(baseline, name), step_us(other, name));
+  const double a = steps_sum(baseline), b = steps_sum(other);
+  add("**sum of steps**", a, b);
+  add("layer - sum", baseline.time_us.median - a, other.time_us.median - b);
+  add("**layer**", baseline.time_us.median, other.time_us.median);
+  return to_markdown(table);
+}
+
+std::string kernel_table(const AttemptRecord& a) {
+  const int decimals = decimals_for(a.time_us.median / 10);
+  Table table{{"<step", "time_us", "95 % interval", "share %", "x floor", "GB/s", "GFLOP/s",
+               "<kernel", "<tile"},
+              {}};
+  for (const StepTime& s : a.steps) {
+    const double us = s.time_us.median;
+    table.rows.push_back({escape_markdown(s.step), number(us, decimals),
+                          interval(s.time_us, decimals), number(100 * us / a.time_us.median, 1),
+                          ratio_to(us, s.floor_us), number(s.bytes / us / 1e3, 1),
+                          number(s.flops / us / 1e3, 1), escape_markdown(s.kernel),
+                          escape_markdown(to_text(s.tile))});
+  }
+  return to_markdown(table);
+}
+
+std::string notes(const WorkloadResult& w, const Varying& say) {
+  std::string text;
+  for (const VariantResult& v : w.variants) {
+    if (!v.layer) continue;
+    const std::string name = label(v.record.spec.variant, say);
+    if (v.layer->routing_agreement < 1)
+      text += fmt::format(
+          "- {}: {:.2f} % of the tokens chose the reference's experts; the others are near-ties.\n",
+          name, 100 * v.layer->routing_agreement);
+    if (v.layer->time_us.median * 1.02 < v.layer->floor_us)
+      text += fmt::format("- {}: faster than its floor of {} us: suspect.\n", name,
+                          number(v.layer->floor_us, decimals_for(v.layer->floor_us)));
+    const VariantResult* baseline = w.baseline_of(v);
+    if (baseline && baseline->layer && baseline->layer->environment != v.layer->environment)
+      text += fmt::format("- {}: measured in another environment than its baseline.\n", name);
+  }
+  return text.empty() ? "" : text + "\n";
+}
+
+std::string load_text(const AttemptRecord& a) {
+  if (!(a.distinct_experts > 0)) return "";
+  return fmt::format(
+      " Load: {:.1f} expert indices with work (mean over the rounds), the busiest with {:.1f} x "
+      "the "
+      "mean rows.",
+      a.distinct_experts, a.max_over_mean_load);
+}
+
+// The fastest variant that is not itself a baseline.
+const VariantResult* fastest_candidate(const WorkloadResult& w) {
+  const VariantResult* best = nullptr;
+  for (const VariantResult& v : w.variants)
+    if (v.layer && !v.record.baseline &&
+        (!best || v.layer->time_us.median < best->layer->time_us.median))
+      best = &v;
+  return best;
+}
+
+std::string breakdown(const WorkloadResult& w, const Varying& say) {
+  const VariantResult* fastest = w.fastest();
+  const VariantResult* other = fastest_candidate(w);
+  const VariantResult* baseline = other ? w.baseline_of(*other) : fastest;
+  std::string text;
+  if (other && baseline && baseline->layer)
+    text +=
+        "Where the microseconds go (\"layer - sum\": launches and waits between the steps; "
+        "negative where steps overlap):\n\n" +
+        step_comparison(*baseline->layer, label(baseline->record.spec.variant, say), *other->layer,
+                        label(other->record.spec.variant, say)) +
+        "\n";
+  for (const VariantResult* v : {other, baseline})
+    if (v && v->layer && !v->layer->steps.empty())
+      text += fmt::format("Kernels and tuned tiles of {}:\n\n{}\n",
+                          label(v->record.spec.variant, say), kernel_table(*v->layer));
+  return text;
+}
+
+}  // namespace
+
+std::string workload_section(const WorkloadResult& w, const Varying& say) {
+  std::string text = fmt::format("### tokens={}\n\n", w.tokens);
+  const VariantResult* fastest = w.fastest();
+  if (!fastest) return text + "Nothing was measured.\n\n";
+  std::string baselines;
+  for (const VariantResult& v : w.variants)
+    if (v.record.baseline)
+      baselines += (baselines.empty() ? "" : ", ") + label(v.record.spec.variant, say);
+  text += fmt::format("Baseline: {}.{}\n\n", baselines.empty() ? "none in the sweep" : baselines,
+                      load_text(*fastest->layer));
+  return text + variant_table(w, say) + "\n" + notes(w, say) + breakdown(w, say);
+}
+
+}  // namespace fse
