@@ -40,7 +40,10 @@ std::string quote_non_finite(const std::string& text) {
   result.reserve(text.size());
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (in_string && text[i] == '\\' && i + 1 < text.size()) result += text[i++];
+    if (in_string && text[i] == '\\' && i + 1 < text.size()) {
+      result.append(text, i++, 2);
+      continue;
+    }
     if (text[i] == '"') in_string = !in_string;
     std::string_view found;
     if (!in_string)

@@ -192,8 +192,8 @@ std::vector<std::string> refusals(const MoeConfig& config) {
   if (!config.family.refusal.empty())
     reasons.push_back(fmt::format("{}model_type: {}: {}", config.object.prefix, config.model_type,
                                   config.family.refusal));
-  check_known_keys(config, reasons);
   check_values(config, reasons);
+  check_known_keys(config, reasons);
   check_unknown_keys(config, reasons);
   check_outer_keys(config, reasons);
   return reasons;
