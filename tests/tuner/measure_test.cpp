@@ -1,0 +1,80 @@
+#include "tuner/measure.h"
+
+#include <doctest/doctest.h>
+
+#include "core/error.h"
+#include "reference_session.h"
+#include "small_layer.h"
+
+using namespace fse;
+
+namespace {
+
+struct Race {
+  LayerSpec layer = small_layer();
+  Workload workload = small_workload(layer, 2);
+  std::vector<LayerPlan> plans = legal_plans(layer, 2);
+  ReferenceSession first{plans[0], workload.sets}, second{plans[1], workload.sets};
+  std::vector<Contestant> contestants{
+      {&first, &plans[0], std::vector<Choice>(plans[0].steps.size())},
+      {&second, &plans[1], std::vector<Choice>(plans[1].steps.size())}};
+};
+
+bool never() {
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("steady samples end after the fewest rounds, for every contestant alike") {
+  Race race;
+  const auto results = measure_layers(race.contestants, race.workload, {.min_rounds = 9}, 1, never);
+  REQUIRE(results.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(results[i].layer_us.size() == 9);
+    CHECK(results[i].step_us.size() == race.plans[i].steps.size());
+    CHECK(results[i].layer_us[0] ==
+          doctest::Approx(100.0 * static_cast<double>(race.plans[i].steps.size())));
+  }
+}
+
+TEST_CASE("noisy samples go on until the interval is narrow") {
+  Race race;
+  race.first.time_us = [](int, const Choice&, int call) {
+    return call / 13 % 2 == 0 ? 100.0 : 130.0;  // whole rounds of 13 steps alternate
+  };
+  const auto results = measure_layers(race.contestants, race.workload,
+                                      {.min_rounds = 6, .max_seconds = 0.2}, 1, never);
+  CHECK(results[0].layer_us.size() > 6);
+  CHECK(results[0].layer_us.size() == results[1].layer_us.size());
+}
+
+TEST_CASE("a stop between two rounds ends the measurement as incomplete") {
+  Race race;
+  CHECK_THROWS_AS(measure_layers(race.contestants, race.workload, {}, 1, [] { return true; }),
+                  Error);
+}
+
+TEST_CASE("realised loads count what the router chose for each input") {
+  Race race;
+  const std::vector<Load> loads = realised_loads(race.contestants[0], race.workload);
+  REQUIRE(loads.size() == race.workload.inputs.size());
+  for (const Load& load : loads) CHECK(load.pairs() == race.plans[0].pairs());
+}
+
+TEST_CASE("the rotation covers twice the cache with the router, or says what lacks") {
+  const LayerSpec layer = small_layer();  // router: 9 rows * 64 * 4 bytes = 2304 bytes
+  DeviceInfo device = kTestDevice;
+  device.memory_bytes = int64_t{1} << 30;
+  device.llc_bytes = 10 * 2304;
+  const Rotation rotation =
+      plan_rotation(layer, make_shard(layer, 1, 0), device, Cache::cold_weights);
+  CHECK(rotation.sets == 21);
+  CHECK(rotation.shortfall_bytes == 0);
+  device.llc_bytes = int64_t{1} << 20;
+  const Rotation capped =
+      plan_rotation(layer, make_shard(layer, 1, 0), device, Cache::cold_weights);
+  CHECK(capped.sets == 64);
+  CHECK(capped.shortfall_bytes == 2 * (int64_t{1} << 20) - 63 * 2304);
+  CHECK(plan_rotation(layer, make_shard(layer, 1, 0), device, Cache::warm).sets == 1);
+}

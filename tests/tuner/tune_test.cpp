@@ -1,0 +1,179 @@
+#include "tuner/tune.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <set>
+
+#include "core/error.h"
+#include "reference_session.h"
+#include "small_layer.h"
+
+using namespace fse;
+
+namespace {
+
+// A search of grouped_stage1 whose tile times are a function of the tile's place in the space.
+struct Bench {
+  LayerSpec layer = small_layer();
+  Workload workload = small_workload(layer, 3);
+  LayerPlan plan = legal_plans(layer, 3).front();
+  DeviceInfo device = kTestDevice;
+  ReferenceSession session{plan, workload.sets};
+  std::filesystem::path file;
+  Store store;
+  Ledger ledger;
+  size_t step = 0;
+  std::vector<Choice> all;
+  std::vector<AttemptRecord> attempts;
+  TuneControl control;
+
+  static std::filesystem::path fresh_file() {
+    const auto path = std::filesystem::temp_directory_path() / "fselab_tune_test.db";
+    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path.string() + suffix);
+    return path;
+  }
+
+  Bench() : file(fresh_file()), store(Store::create_or_open(file)), ledger{.store = store} {
+    device.compute_units = 2;
+    device.memory_bytes = int64_t{1} << 30;
+    device.llc_bytes = 1 << 20;
+    ledger.environment =
+        store.add_environment({.device = device, .read_gbs = 10, .peak_gflops = 10});
+    ledger.study = store.add_study({.name = "tune", .plan_hash = "0"}, {});
+    ledger.workload = "routing=uniform cache=cold_weights seed=1";
+    ledger.read_gbs = ledger.peak_gflops = 10;
+    for (step = 0; plan.steps[step].op != Op::grouped_stage1;) ++step;
+    all = candidates(plan, plan.steps[step], device, {});
+    REQUIRE(all.size() >= 6);
+    session.time_us = [this](int, const Choice& choice, int) { return time_of(choice); };
+    control.progress = [this](const AttemptRecord& record) { attempts.push_back(record); };
+  }
+
+  bool same(const Choice& a, const Choice& b) const {
+    return a.kernel == b.kernel && a.tile == b.tile;
+  }
+  size_t place(const Choice& choice) const {
+    for (size_t i = 0; i < all.size(); ++i)
+      if (same(all[i], choice)) return i;
+    return all.size();
+  }
+  // The third tile is the fastest; the others get slower by 1 us each.
+  double time_of(const Choice& choice) const {
+    const size_t i = place(choice);
+    return i == 2 ? 50 : 100 + static_cast<double>(i);
+  }
+  Choice tune(const TuneSpec& spec) {
+    StepBench bench(session, plan, step, std::vector<Choice>(plan.steps.size()), workload);
+    return tune_step(bench, plan, plan.steps[step], device, spec, ledger, control);
+  }
+  std::set<size_t> tried() const {
+    std::set<size_t> places;
+    for (const AttemptRecord& a : attempts)
+      for (size_t i = 0; i < all.size(); ++i)
+        if (all[i].kernel->name == a.kernel && all[i].tile == a.tile) places.insert(i);
+    return places;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an exhaustive search tries every tile and finds the fastest") {
+  Bench bench;
+  const Choice best = bench.tune({.strategy = Strategy::exhaustive});
+  CHECK(bench.place(best) == 2);
+  CHECK(bench.tried().size() == bench.all.size());
+  const auto winner = bench.store.step_winner(step_key(bench.plan, bench.plan.steps[bench.step]),
+                                              bench.ledger.workload, bench.ledger.environment);
+  REQUIRE(winner);
+  CHECK(winner->tile == best.tile);
+  CHECK(winner->time_us.median == 50);
+  CHECK(winner->time_us.n >= 6);
+}
+
+TEST_CASE("a budget of evaluations holds, the default among them; the same seed tries the same") {
+  Bench bench;
+  bench.tune({.strategy = Strategy::random, .evaluations = 4});
+  const std::set<size_t> first = bench.tried();
+  CHECK(first.size() == 4);
+  CHECK(first.count(0) == 1);
+  Bench again;
+  again.tune({.strategy = Strategy::random, .evaluations = 4});
+  CHECK(again.tried() == first);
+}
+
+TEST_CASE("a fraction of the space is rounded up") {
+  Bench bench;
+  bench.tune({.strategy = Strategy::random, .fraction = 1e-6});
+  CHECK(bench.tried() == std::set<size_t>{0});
+}
+
+TEST_CASE("the fastest tile never wins when it is wrong, and its failure is kept") {
+  Bench bench;
+  bench.session.fault = [&](int, const Choice& choice, RefState& state) {
+    if (choice.kernel && bench.place(choice) == 2) state[Buf::h](0, 0) += 1;
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive})) != 2);
+  int wrong = 0;
+  for (const AttemptRecord& a : bench.attempts)
+    if (a.outcome.status == Status::wrong) {
+      ++wrong;
+      CHECK(a.outcome.reason.find("h[0,0]") == 0);
+      CHECK(a.outcome.samples_us.empty());
+    }
+  CHECK(wrong == 1);
+}
+
+TEST_CASE("a kernel that cannot launch is an outcome, and the search goes on") {
+  Bench bench;
+  bench.session.fault = [&](int, const Choice& choice, RefState&) {
+    if (choice.kernel && bench.place(choice) == 2)
+      throw Error(ErrorKind::environment, "no memory for panels");
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive})) == 0);
+  CHECK(std::any_of(bench.attempts.begin(), bench.attempts.end(), [](const AttemptRecord& a) {
+    return a.outcome.status == Status::launch_failed && a.outcome.reason == "no memory for panels";
+  }));
+}
+
+TEST_CASE("nothing right at all is an error that names the first failure") {
+  Bench bench;
+  bench.session.fault = [](int, const Choice& choice, RefState& state) {
+    if (choice.kernel) state[Buf::h](0, 0) = std::nan("");
+  };
+  CHECK_THROWS_WITH_AS(bench.tune({.strategy = Strategy::exhaustive}),
+                       doctest::Contains("h[0,0] is nan"), Error);
+}
+
+TEST_CASE("a stopped search resumes without repeating what it finished") {
+  Bench bench;
+  bench.control.stop = [&] { return bench.attempts.size() == 3; };
+  CHECK_THROWS_AS(bench.tune({.strategy = Strategy::exhaustive}), Error);
+  CHECK(bench.attempts.size() == 3);
+  bench.control.stop = [] { return false; };
+  const Choice best = bench.tune({.strategy = Strategy::exhaustive});
+  CHECK(bench.place(best) == 2);
+  // Three before, the rest after, then finals of the four fastest (and the default, if not of
+  // them).
+  const size_t finals = bench.attempts.size() - bench.all.size();
+  CHECK(finals >= 4);
+  CHECK(finals <= 5);
+  const auto again =
+      recorded_choice(bench.plan, bench.plan.steps[bench.step], bench.device, bench.ledger, {});
+  REQUIRE(again);
+  CHECK(bench.same(*again, best));
+}
+
+TEST_CASE("restrictions keep only the listed values, the default always competes") {
+  Bench bench;
+  const Step& step = bench.plan.steps[bench.step];
+  for (const auto& [axis, value] : bench.all.back().tile.axes) {
+    const std::vector<Choice> kept =
+        candidates(bench.plan, step, bench.device,
+                   {{.target = "grouped_stage1", .axis = axis, .values = {value}, .where = ""}});
+    CHECK(bench.same(kept.front(), bench.all.front()));
+    for (size_t i = 1; i < kept.size(); ++i)
+      for (const auto& [name, v] : kept[i].tile.axes)
+        if (name == axis) CHECK(v == value);
+  }
+}
