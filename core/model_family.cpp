@@ -51,6 +51,7 @@ constexpr Family kFamilies[] = {
     deepseek_v3_like("deepseek_v3", kDeepseekStates),
     deepseek_v3_like("deepseek_v32", kDeepseekStates),
     deepseek_v3_like("kimi_k2", kScalingStated),
+    deepseek_v3_like("kimi_k25", kScalingStated),
     deepseek_v3_like("glm4_moe", {}),
     deepseek_v3_like("glm4_moe_lite", kScalingStated),
     deepseek_v3_like("glm_moe_dsa", kScalingStated),

@@ -45,8 +45,10 @@ struct ExpectedValue {
   std::string_view value;  // as JSON
 };
 
-constexpr ExpectedValue kExpected[] = {
-    {"moe_gate", "\"topk\""}, {"use_mixed_mlp_moe", "true"}, {"use_moe", "true"}};
+constexpr ExpectedValue kExpected[] = {{"moe_gate", "\"topk\""},
+                                       {"use_mixed_mlp_moe", "true"},
+                                       {"use_moe", "true"},
+                                       {"use_grouped_topk", "true"}};
 
 // Concern experts by their name, but not what a layer computes at inference: training losses,
 // placement, logging, storage, layers beyond the model.
@@ -71,6 +73,7 @@ constexpr std::string_view kWithoutEffect[] = {
     "moe_router_bias_update_rate",
     "moe_router_dtype",
     "moe_router_load_balancing_type",
+    "moe_shared_expert_overlap",
     "moe_token_dispatcher_type",
     "moe_z_loss_lambda",
     "output_router_logits",

@@ -42,7 +42,7 @@ std::string_view spelling(const MoeConfig& config) {
 }
 
 SharedWeight read_weight(const MoeConfig& config) {
-  const bool counted = !find_stated(config.object, keys::kSharedWidth);
+  const bool counted = find_stated(config.object, keys::kSharedCount).has_value();
   switch (config.family.shared) {
     case SharedRule::constant:
       return SharedWeight::constant;

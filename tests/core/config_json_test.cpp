@@ -143,4 +143,54 @@ TEST_CASE("names and values from the file cannot break or flood a message") {
       500);
 }
 
+TEST_CASE("whatever a key holds, the answer is a valid layer or one error") {
+  const json values[] = {nullptr,
+                         true,
+                         false,
+                         0,
+                         1,
+                         -1,
+                         7.5,
+                         1e300,
+                         INT64_MIN,
+                         UINT64_MAX,
+                         "",
+                         "silu",
+                         json::array(),
+                         json::object(),
+                         {1, "a", nullptr},
+                         {{"weights", 3}},
+                         {{"quant_method", {1}}, {"weight_block_size", "x"}}};
+  std::vector<std::string> names = {"num_experts",
+                                    "moe_topk",
+                                    "num_shared_expert",
+                                    "use_bias",
+                                    "moe_gate",
+                                    "mlp_layer_types",
+                                    "moe_layer_freq",
+                                    "text_config",
+                                    "moe_layer_end_index",
+                                    "use_routing_bias",
+                                    "share_expert_dim",
+                                    "swiglu_limits",
+                                    "quantization_config",
+                                    "expert_dtype",
+                                    "dtype",
+                                    "compression_config",
+                                    "thinker_config",
+                                    "mlp_only_layers"};
+  const json base = deepseek_v3_config();
+  for (const auto& [name, value] : base.items()) names.push_back(name);
+  for (const std::string& name : names)
+    for (const json& value : values) {
+      CAPTURE(name);
+      CAPTURE(value.dump());
+      try {
+        validate(import_json(with(base, {{name, value}})).layer);
+      } catch (const Error& error) {
+        CHECK(error.kind == ErrorKind::usage);
+      }
+    }
+}
+
 }  // namespace fse

@@ -105,7 +105,8 @@ TEST_CASE("an unknown model type has to state every semantic") {
   }
   check_message(refusal(without(without(complete, "model_type"), "scoring_func")),
                 {"scoring_func: is absent, and an absent model_type does not say"});
-  // A width does not say whether the shared expert is gated.
+  CHECK(import_json(with(complete, {{"share_expert_dim", 48}})).layer.shared.shared_width == 48);
+  // A width alone does not say whether the shared expert is gated.
   check_message(refusal(with(without(complete, "n_shared_experts"),
                              {{"shared_expert_intermediate_size", 32}})),
                 {"shared_expert_intermediate_size: whether", "tomorrow_moe"});

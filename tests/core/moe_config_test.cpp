@@ -45,8 +45,8 @@ TEST_CASE("a silent config means what its model type means") {
     for (const char* key : {"scoring_func", "topk_method", "norm_topk_prob"}) config.erase(key);
     return with(config, {{"model_type", model_type}});
   };
-  for (const char* type : {"deepseek_v3", "deepseek_v32", "kimi_k2", "glm4_moe", "glm4_moe_lite",
-                           "glm_moe_dsa", "dots1"}) {
+  for (const char* type : {"deepseek_v3", "deepseek_v32", "kimi_k2", "kimi_k25", "glm4_moe",
+                           "glm4_moe_lite", "glm_moe_dsa", "dots1"}) {
     CAPTURE(type);
     const RoutingSpec got = routing(silent(type));
     CHECK(got.score == ScoreFunction::sigmoid);
