@@ -1,5 +1,6 @@
 #include "core/store.h"
 
+#include <SQLiteCpp/Savepoint.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
 #include <sys/vfs.h>
@@ -104,9 +105,12 @@ int pragma_int(SQLite::Database& db, const char* pragma) {
 // True when the schema is there, false for a database without any content.
 bool has_schema(SQLite::Database& db) {
   const std::string& file = db.getFilename();
+  // One snapshot, or the schema another process commits in between looks like another program's.
+  SQLite::Savepoint snapshot(db, "has_schema");
   const int application = pragma_int(db, "application_id");
   const int version = pragma_int(db, "user_version");
   const int tables = db.execAndGet("SELECT count(*) FROM sqlite_schema").getInt();
+  snapshot.release();
   if (application == 0 && version == 0 && tables == 0) return false;
   if (application != kApplicationId)
     fail_data(
@@ -170,7 +174,8 @@ std::unique_ptr<SQLite::Database> connect_for_reading(const fs::path& file) {
     const fs::path wal = file.string() + "-wal";
     std::error_code none;
     const bool content_in_wal = fs::exists(wal, none) && fs::file_size(wal, none) > 0;
-    if (e.getErrorCode() != SQLITE_CANTOPEN || content_in_wal) throw;
+    const bool no_shm = e.getErrorCode() == SQLITE_CANTOPEN || e.getErrorCode() == SQLITE_READONLY;
+    if (!no_shm || content_in_wal) throw;
   }
   std::string uri = "file:";
   for (const char c : fs::absolute(file).string())
@@ -180,8 +185,8 @@ std::unique_ptr<SQLite::Database> connect_for_reading(const fs::path& file) {
 
 }  // namespace
 
-Store::Store(std::unique_ptr<SQLite::Database> db, std::string warning)
-    : db_(std::move(db)), warning_(std::move(warning)) {}
+Store::Store(std::unique_ptr<SQLite::Database> db, std::string file, std::string warning)
+    : db_(std::move(db)), file_(std::move(file)), warning_(std::move(warning)) {}
 Store::Store(Store&&) noexcept = default;
 Store& Store::operator=(Store&&) noexcept = default;
 Store::~Store() = default;
@@ -206,9 +211,9 @@ Store Store::create_or_open(const fs::path& file) {
     // NORMAL: a killed process loses nothing; a power failure may lose the newest transactions, in
     // order, which the next run measures again. FULL would add an fsync to every tile tried.
     db->exec(network.empty() ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
-    if (network.empty()) return Store(std::move(db), "");
+    if (network.empty()) return Store(std::move(db), file.string(), "");
     return Store(
-        std::move(db),
+        std::move(db), file.string(),
         fmt::format("{}: on a network file system ({}): a rollback journal is used instead "
                     "of WAL, so that readers and the writer wait for each other; a local "
                     "disk is safer and faster",
@@ -228,12 +233,8 @@ Store Store::open_read_only(const fs::path& file) {
     auto db = connect_for_reading(file);
     if (!has_schema(*db))
       fail_data(fmt::format("{}: an empty database, expected fselab's tables", file.string()));
-    return Store(std::move(db), "");
+    return Store(std::move(db), file.string(), "");
   });
-}
-
-std::string Store::file() const {
-  return db_->getFilename();
 }
 
 SQLite::Database& Store::database() const {

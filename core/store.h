@@ -93,7 +93,7 @@ class Store {
 
   // What the user should know about the file ("" = nothing): it lies on a network file system.
   const std::string& warning() const { return warning_; }
-  std::string file() const;
+  const std::string& file() const { return file_; }
 
   int64_t add_environment(const Environment&);  // the same environment keeps its id
   // A study with the same name and plan_hash is found again (resume), else all cases are stored as
@@ -150,12 +150,12 @@ class Store {
   struct Rates {
     double read_gbs, peak_gflops;
   };
-  Store(std::unique_ptr<SQLite::Database>, std::string warning);
+  Store(std::unique_ptr<SQLite::Database>, std::string file, std::string warning);
   int64_t add_run(int64_t study, const StudyRecord& as);
   void close_interrupted();
 
   std::unique_ptr<SQLite::Database> db_;
-  std::string warning_;
+  std::string file_, warning_;
   std::map<int64_t, int64_t> runs_;  // study -> the row of this process
   std::map<int64_t, Rates> rates_;   // environment -> as measured by this process
 };

@@ -66,40 +66,37 @@ void read_steps(SQLite::Database& db, AttemptRecord& a) {
 std::optional<AttemptRecord> Store::best_step(const std::string& step_key,
                                               const std::string& workload,
                                               int64_t environment) const {
-  return guarded(
-      db_->getFilename(), "reading the best step", [&]() -> std::optional<AttemptRecord> {
-        auto q =
-            query(*db_,
-                  "SELECT * FROM attempt WHERE level = 'step' AND step_key = ? AND workload = ? "
-                  "AND environment = ? AND verified = 1 AND status = 'measured' "
-                  "ORDER BY median_us, id LIMIT 1",
-                  {step_key, workload, environment});
-        if (!q.executeStep()) return std::nullopt;
-        AttemptRecord best = read_attempt(q);
-        read_samples(*db_, best);
-        return best;
-      });
+  return guarded(file_, "reading the best step", [&]() -> std::optional<AttemptRecord> {
+    auto q = query(*db_,
+                   "SELECT * FROM attempt WHERE level = 'step' AND step_key = ? AND workload = ? "
+                   "AND environment = ? AND verified = 1 AND status = 'measured' "
+                   "ORDER BY median_us, id LIMIT 1",
+                   {step_key, workload, environment});
+    if (!q.executeStep()) return std::nullopt;
+    AttemptRecord best = read_attempt(q);
+    read_samples(*db_, best);
+    return best;
+  });
 }
 
 std::optional<AttemptRecord> Store::step_winner(const std::string& step_key,
                                                 const std::string& workload,
                                                 int64_t environment) const {
-  return guarded(db_->getFilename(), "reading a step's winner",
-                 [&]() -> std::optional<AttemptRecord> {
-                   auto q = query(*db_,
-                                  "SELECT a.* FROM attempt a JOIN winner w ON w.attempt = a.id "
-                                  "WHERE w.level = 'step' AND w.key = ? AND w.workload = ? "
-                                  "AND w.environment = ?",
-                                  {step_key, workload, environment});
-                   if (!q.executeStep()) return std::nullopt;
-                   return read_attempt(q);
-                 });
+  return guarded(file_, "reading a step's winner", [&]() -> std::optional<AttemptRecord> {
+    auto q = query(*db_,
+                   "SELECT a.* FROM attempt a JOIN winner w ON w.attempt = a.id "
+                   "WHERE w.level = 'step' AND w.key = ? AND w.workload = ? "
+                   "AND w.environment = ?",
+                   {step_key, workload, environment});
+    if (!q.executeStep()) return std::nullopt;
+    return read_attempt(q);
+  });
 }
 
 std::vector<AttemptRecord> Store::step_attempts(const std::string& step_key,
                                                 const std::string& workload,
                                                 int64_t environment) const {
-  return guarded(db_->getFilename(), "reading step attempts", [&] {
+  return guarded(file_, "reading step attempts", [&] {
     std::vector<AttemptRecord> all;
     auto q = query(*db_,
                    "SELECT * FROM attempt WHERE level = 'step' AND step_key = ? AND workload = ? "
@@ -111,7 +108,7 @@ std::vector<AttemptRecord> Store::step_attempts(const std::string& step_key,
 }
 
 std::optional<AttemptRecord> Store::layer_result(int64_t study, const std::string& case_id) const {
-  return guarded(db_->getFilename(), "reading a layer", [&]() -> std::optional<AttemptRecord> {
+  return guarded(file_, "reading a layer", [&]() -> std::optional<AttemptRecord> {
     auto q = query(*db_,
                    "SELECT * FROM attempt WHERE study = ? AND case_id = ? AND verified = 1 "
                    "AND status = 'measured' ORDER BY id DESC LIMIT 1",

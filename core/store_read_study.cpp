@@ -85,7 +85,7 @@ Environment read_environment(SQLite::Statement& q) {
 }  // namespace
 
 std::vector<CaseRecord> Store::cases(int64_t study) const {
-  return guarded(db_->getFilename(), "reading cases", [&] {
+  return guarded(file_, "reading cases", [&] {
     std::vector<CaseRecord> all;
     auto q = query(*db_, "SELECT * FROM layer_case WHERE study = ? ORDER BY ordinal", {study});
     while (q.executeStep()) all.push_back(read_case(q));
@@ -94,7 +94,7 @@ std::vector<CaseRecord> Store::cases(int64_t study) const {
 }
 
 std::vector<Store::StudySummary> Store::studies() const {
-  return guarded(db_->getFilename(), "reading studies", [&] {
+  return guarded(file_, "reading studies", [&] {
     std::vector<StudySummary> all;
     auto q = query(*db_, "SELECT * FROM study ORDER BY id", {});
     while (q.executeStep()) all.push_back({integer(q, "id"), text(q, "name"), text(q, "created")});
@@ -103,9 +103,9 @@ std::vector<Store::StudySummary> Store::studies() const {
 }
 
 StudyRecord Store::study(int64_t id) const {
-  return guarded(db_->getFilename(), "reading a study", [&] {
+  return guarded(file_, "reading a study", [&] {
     auto q = query(*db_, "SELECT * FROM study WHERE id = ?", {id});
-    if (!q.executeStep()) fail_usage(fmt::format("{}: no study has id {}", db_->getFilename(), id));
+    if (!q.executeStep()) fail_usage(fmt::format("{}: no study has id {}", file_, id));
     return StudyRecord{.name = text(q, "name"),
                        .yaml_text = text(q, "yaml_text"),
                        .plan_hash = text(q, "plan_hash"),
@@ -115,7 +115,7 @@ StudyRecord Store::study(int64_t id) const {
 }
 
 std::vector<Environment> Store::environments(int64_t study) const {
-  return guarded(db_->getFilename(), "reading environments", [&] {
+  return guarded(file_, "reading environments", [&] {
     std::vector<Environment> all;
     auto q = query(*db_,
                    "SELECT * FROM environment WHERE id IN "
@@ -136,7 +136,7 @@ std::vector<Environment> Store::environments(int64_t study) const {
 }
 
 std::vector<Store::AttemptCount> Store::attempt_counts(int64_t study) const {
-  return guarded(db_->getFilename(), "counting attempts", [&] {
+  return guarded(file_, "counting attempts", [&] {
     std::vector<AttemptCount> all;
     auto q = query(*db_,
                    "SELECT level, status, count(*) AS attempts FROM attempt WHERE study = ? "
@@ -149,7 +149,7 @@ std::vector<Store::AttemptCount> Store::attempt_counts(int64_t study) const {
 }
 
 std::vector<Store::FailureCount> Store::failure_counts(int64_t study) const {
-  return guarded(db_->getFilename(), "counting failures", [&] {
+  return guarded(file_, "counting failures", [&] {
     std::vector<FailureCount> all;
     auto q = query(*db_,
                    "SELECT level, kernel, status, CASE WHEN reason <> '' THEN reason ELSE "

@@ -101,7 +101,7 @@ Row closing_columns(const AttemptRecord& r, bool layer) {
 int64_t Store::begin_attempt(int64_t study, int64_t environment, const AttemptRecord& what) {
   const bool layer = !what.case_id.empty();
   check(layer == what.step_key.empty(), "an attempt has either a case_id or a step_key");
-  return guarded(db_->getFilename(), "beginning an attempt", [&] {
+  return guarded(file_, "beginning an attempt", [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
     if (!runs_.count(study)) runs_[study] = add_run(study, this->study(study));
     Row row = {{"study", study},
@@ -126,7 +126,7 @@ int64_t Store::begin_attempt(int64_t study, int64_t environment, const AttemptRe
 }
 
 void Store::finish_attempt(int64_t attempt, const AttemptRecord& result) {
-  guarded(db_->getFilename(), fmt::format("closing attempt {}", attempt), [&] {
+  guarded(file_, fmt::format("closing attempt {}", attempt), [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
     const bool layer = is_open_layer(*db_, attempt);
     add_samples(*db_, attempt, result.outcome.samples_us);
@@ -139,7 +139,7 @@ void Store::finish_attempt(int64_t attempt, const AttemptRecord& result) {
 }
 
 void Store::set_winner(int64_t attempt) {
-  guarded(db_->getFilename(), fmt::format("making attempt {} a winner", attempt), [&] {
+  guarded(file_, fmt::format("making attempt {} a winner", attempt), [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
     const int winners =
         query(*db_,

@@ -104,7 +104,7 @@ Row case_row(int64_t study, int64_t ordinal, const CaseRecord& record) {
 }  // namespace
 
 int64_t Store::add_environment(const Environment& e) {
-  return guarded(db_->getFilename(), "adding an environment", [&] {
+  return guarded(file_, "adding an environment", [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
     const Row identity = environment_identity(e);
     const std::string hash = hash_of(identity);
@@ -119,7 +119,7 @@ int64_t Store::add_environment(const Environment& e) {
 }
 
 int64_t Store::add_study(const StudyRecord& study, const std::vector<CaseRecord>& cases) {
-  return guarded(db_->getFilename(), "adding a study", [&] {
+  return guarded(file_, "adding a study", [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
     close_interrupted();
     auto known = query(*db_, "SELECT id FROM study WHERE name = ? AND plan_hash = ?",
@@ -183,7 +183,7 @@ void Store::close_interrupted() {
 
 void Store::set_case_state(int64_t study, const std::string& case_id, CaseState state,
                            const std::string& why) {
-  guarded(db_->getFilename(), "setting a case's state", [&] {
+  guarded(file_, "setting a case's state", [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
     const int changed =
         query(*db_, "UPDATE layer_case SET state = ?, reason = ? WHERE study = ? AND id = ?",

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <fstream>
 #include <random>
 
@@ -22,7 +23,8 @@ pid_t in_child(const std::function<int()>& work) {
   int status = 99;
   try {
     status = work();
-  } catch (...) {
+  } catch (const std::exception& e) {
+    (void)!write(2, e.what(), strlen(e.what()));
   }
   _exit(status);
 }
