@@ -1,0 +1,134 @@
+#include "experiments/capabilities.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "core/error.h"
+#include "core/model_import.h"
+#include "core/variant.h"
+#include "experiments/device_choice.h"
+#include "reports/table.h"
+
+namespace fse {
+namespace {
+
+using Reasons = std::vector<std::string>;
+
+// Of several ways to run something: nothing where one has no reason against it, else the reasons
+// that all of them share.
+Reasons common_reasons(const std::vector<Reasons>& ways) {
+  Reasons common = ways.front();
+  for (const Reasons& way : ways)
+    std::erase_if(common, [&](const std::string& reason) {
+      return std::find(way.begin(), way.end(), reason) == way.end();
+    });
+  const bool possible =
+      std::any_of(ways.begin(), ways.end(), [](const Reasons& r) { return r.empty(); });
+  return possible ? Reasons{} : common;
+}
+
+struct Subject {
+  std::vector<LayerSpec> layers;  // one model, or a layer of each kind where none is named
+  const DeviceInfo& device;
+};
+
+// Reasons against every layer and variant that `keep` keeps.
+Reasons reasons_for(const Subject& subject, const std::function<bool(const Variant&)>& keep,
+                    const std::function<void(LayerSpec&)>& change) {
+  std::vector<Reasons> ways;
+  for (LayerSpec layer : subject.layers) {
+    change(layer);
+    for (const Variant& variant : all_variants())
+      if (keep(variant)) ways.push_back(check(layer, variant, subject.device));
+  }
+  return common_reasons(ways);
+}
+
+void add_row(Table& table, const std::string& axis, const std::string& value,
+             const Reasons& reasons) {
+  table.rows.push_back({axis, value, reasons.empty() ? "yes" : "no",
+                        escape_markdown(fmt::format("{}", fmt::join(reasons, "; ")))});
+}
+
+template <class E>
+void add_axis(Table& table, const Subject& subject, const std::string& axis, E Variant::*member) {
+  for (const auto& [value, name] : kNames<E>) {
+    const auto keep = [&, v = value](const Variant& variant) { return variant.*member == v; };
+    add_row(table, axis, std::string(name), reasons_for(subject, keep, [](LayerSpec&) {}));
+  }
+}
+
+bool any_variant(const Variant&) {
+  return true;
+}
+
+void add_dtypes(Table& table, const Subject& subject) {
+  for (const auto& [dtype, name] : kNames<DType>)
+    add_row(table, "dtypes", std::string(name),
+            reasons_for(subject, any_variant, [&, d = dtype](LayerSpec& l) { l.dtype = d; }));
+  for (const auto& [activations, name] : kNames<Activations>)
+    add_row(table, "activations", std::string(name),
+            reasons_for(subject, any_variant, [&, a = activations](LayerSpec& layer) {
+              layer.activations = a;
+              if (a == Activations::fp8) layer.dtype = DType::fp8_block128;
+            }));
+}
+
+void add_shards(Table& table, const LayerSpec& layer) {
+  for (const int tp : {1, 2, 4, 8}) {
+    Reasons reasons;
+    try {
+      make_shard(layer, tp, 0);
+    } catch (const Refused& refused) {
+      reasons.emplace_back(
+          std::string_view(refused.what()).substr(std::string_view("refused: ").size()));
+    }
+    add_row(table, "tp", std::to_string(tp), reasons);
+  }
+}
+
+// With and without a shared expert: what one forbids, the other may allow.
+std::vector<LayerSpec> any_layer() {
+  LayerSpec shared;
+  shared.shared = {.count = 1, .shared_width = 1, .weight = SharedWeight::sigmoid_gate};
+  return {shared, LayerSpec{}};
+}
+
+void print_layer(const ModelConfig& config) {
+  const LayerSpec& layer = config.layer;
+  fmt::print(
+      "{}: hidden {}, intermediate {}, {} experts, top_k {}, shared_width {}, gate_rows {}\n",
+      config.name, layer.hidden, layer.intermediate, layer.routing.experts, layer.routing.top_k,
+      layer.shared.shared_width, layer.gate_rows());
+  fmt::print("{} layers, {} of them dense; stored as {}{}\n\n", config.num_layers,
+             config.dense_layers.size(), config.storage,
+             config.storage_supported ? "" : " (these weights cannot be loaded; random ones run)");
+}
+
+}  // namespace
+
+void print_capabilities(const std::string& model, const std::string& device_name,
+                        const std::filesystem::path& configs_dir) {
+  std::vector<LayerSpec> layers = any_layer();
+  if (!model.empty()) {
+    const ModelConfig config = find_model(model, configs_dir);
+    print_layer(config);
+    layers = {config.layer};
+  }
+  const auto backend = open_backend(choose_device(device_name));
+  const Subject subject{.layers = std::move(layers), .device = backend->device()};
+  Table table{.titles = {"<axis", "<value", fmt::format("<{}", subject.device.name), "<why not"}};
+  add_axis(table, subject, "gate", &Variant::gate);
+  add_axis(table, subject, "topk", &Variant::topk);
+  add_axis(table, subject, "shared", &Variant::shared);
+  add_axis(table, subject, "experts", &Variant::experts);
+  add_axis(table, subject, "launch", &Variant::launch);
+  add_dtypes(table, subject);
+  if (!model.empty()) add_shards(table, subject.layers.front());
+  fmt::print("{}", to_markdown(table));
+}
+
+}  // namespace fse

@@ -1,0 +1,229 @@
+#include "experiments/cli.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <new>
+#include <optional>
+
+#include "core/error.h"
+#include "core/nearest.h"
+#include "core/strict_json.h"
+#include "core/version.h"
+#include "experiments/capabilities.h"
+#include "experiments/inventory.h"
+#include "experiments/paths.h"
+#include "experiments/plan_sweep.h"
+#include "experiments/sweep.h"
+#include "experiments/verify.h"
+#include "experiments/write_report.h"
+
+namespace fse {
+namespace {
+
+const char* const kSweepHelp =
+    "A sweep is a YAML file. Its keys, with what they are when left out:\n"
+    "  study: NAME                                  the name results are kept under\n"
+    "  models: [PRESET, ./config.json, {name: PRESET, tp: [4], dtypes: [bf16]}]\n"
+    "  tokens: [1, 4, pow2(8, 64), range(8, 64, 8)] rows in the batch\n"
+    "  device: auto                                 cpu | hip:0 | emu:gfx942 | sim:mi355x\n"
+    "  dtypes: [bf16]                               f32 | bf16 | f16 | fp8_block128\n"
+    "  activations: [bf16]                          fp8_block128 only: bf16 | fp8\n"
+    "  tp: [1]                                      tensor-parallel degree, one rank of it runs\n"
+    "  routing: [uniform]                           zipf(1.2) | dirichlet(0.3) | trace: FILE\n"
+    "  seeds: [1]\n"
+    "  variants: {gate: [separate, fused], topk: [unfused, fused],\n"
+    "             shared: [mlp, mlp_overlapped, slot], experts: [staged]}\n"
+    "                                               also experts: fused, launch: [stream, graph]\n"
+    "  baseline: {gate: separate, topk: unfused, shared: mlp}\n"
+    "                                               an axis left out is compared like with like\n"
+    "  tune: {strategy: auto, budget: 60s}          per step: 60s | 2m | 200 | 10% | none\n"
+    "  tiles: {grouped_stage1: {rows: [4, 8]}}      tries only these values\n"
+    "  measure: {cache: cold_weights, min_rounds: 25, interval: 2%}\n"
+    "Every list may be a single value. A key set on the command line (tokens=[1,4],\n"
+    "variants.shared=[slot]) replaces the file's; quote what your shell would take for itself.\n";
+
+// What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
+struct Request {
+  std::string sweep, model, device = "auto", db, study, format = "md", out, tiles = "default", dir;
+  std::vector<std::string> overrides;
+  bool steps = false;
+  std::function<int()> action;
+};
+
+void add_sweep_arguments(CLI::App& command, Request& request) {
+  command
+      .add_option("sweep", request.sweep,
+                  "A YAML file, or the name of one in configs/sweeps (quickstart)")
+      ->required();
+  command.add_option("overrides", request.overrides, "KEY=VALUE, e.g. tokens=[1,4]");
+}
+
+void add_plan(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand(
+      "plan", "Expand a sweep and explain it: cases, work, memory, time; runs nothing");
+  add_sweep_arguments(*command, request);
+  command->add_flag("--steps", request.steps, "Also list every step of every plan");
+  command->footer(std::string(kSweepHelp) +
+                  "Example: fselab plan quickstart 'tokens=[1,4]' --steps");
+  command->callback([&] {
+    request.action = [&] {
+      plan_sweep({.sweep = find_sweep(request.sweep, configs_dir()),
+                  .overrides = request.overrides,
+                  .steps = request.steps});
+      return 0;
+    };
+  });
+}
+
+void add_verify(CLI::App& app, Request& request) {
+  CLI::App* command =
+      app.add_subcommand("verify", "Run every variant of one layer against the float64 reference");
+  command
+      ->add_option("dir", request.dir,
+                   "A folder with config.json, model.safetensors and, where there is one, "
+                   "golden.safetensors")
+      ->required();
+  command->add_option("--device", request.device, "auto, cpu, hip:0, ...")->capture_default_str();
+  command->add_option("--tiles", request.tiles, "default: one tile per step; all: every legal one")
+      ->check(CLI::IsMember({"default", "all"}))
+      ->capture_default_str();
+  command->footer("Example: fselab verify tests/golden/qwen3_next --device cpu");
+  command->callback([&] {
+    request.action = [&] {
+      return verify_layer(
+          {.dir = request.dir, .device = request.device, .all_tiles = request.tiles == "all"});
+    };
+  });
+}
+
+void add_capabilities(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand(
+      "capabilities",
+      "The matrix of what a device can run, and why not; exit 2 for a refused model");
+  command->add_option("--model", request.model, "A preset's name or a Hugging Face config.json");
+  command->add_option("--device", request.device, "auto, cpu, hip:0, ...")->capture_default_str();
+  command->footer("Example: fselab capabilities --model glm-4.7 --device cpu");
+  command->callback([&] {
+    request.action = [&] {
+      print_capabilities(request.model, request.device, configs_dir());
+      return 0;
+    };
+  });
+}
+
+void add_inventory(CLI::App& app, Request& request) {
+  CLI::App* devices = app.add_subcommand("devices", "The devices of this machine");
+  devices->footer("Example: fselab devices");
+  devices->callback([&] {
+    request.action = [] {
+      print_devices();
+      return 0;
+    };
+  });
+  CLI::App* kernels = app.add_subcommand("kernels", "The catalogue of kernels and their tiles");
+  kernels->require_subcommand(1);
+  CLI::App* list = kernels->add_subcommand("ls", "Every kernel: its op, device, axes and values");
+  kernels->footer("Example: fselab kernels ls");
+  list->callback([&] {
+    request.action = [] {
+      print_kernels();
+      return 0;
+    };
+  });
+}
+
+void add_report(CLI::App& app, Request& request) {
+  CLI::App* command =
+      app.add_subcommand("report", "Compare the variants of a study that a database holds");
+  command->add_option("--db", request.db, "A database that `run` wrote")->required();
+  command->add_option("--study", request.study, "Its name; left out: the newest");
+  command->add_option("--format", request.format, "md")
+      ->check(CLI::IsMember({"md"}))
+      ->capture_default_str();
+  command->add_option("--out", request.out, "A file; left out: standard output");
+  command->footer("Example: fselab report --db results.db --study quickstart --out report.md");
+  command->callback([&] {
+    request.action = [&] {
+      std::optional<std::string> study;
+      if (!request.study.empty()) study = request.study;
+      write_report({.db = request.db, .study = study, .out = request.out});
+      return 0;
+    };
+  });
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+// CLI11 would only say that a subcommand is required.
+void require_known_command(const CLI::App& app, int argc, char** argv) {
+  const std::vector<std::string> names = command_names(app);
+  const std::string expected = fmt::format("expected one of {}", fmt::join(names, ", "));
+  if (argc < 2) fail_usage(fmt::format("no command, {}; fselab --help explains them", expected));
+  const std::string first = argv[1];
+  const bool known = std::find(names.begin(), names.end(), first) != names.end();
+  if (known || first.starts_with('-')) return;
+  fail_usage(fmt::format("unknown command '{}', {}{}", printable(first), expected,
+                         did_you_mean(first, names)));
+}
+
+int parse_and_run(int argc, char** argv) {
+  CLI::App app("Composes the variants of an MoE layer, tunes, verifies and compares them.",
+               "fselab");
+  Request request;
+  // One subcommand and no more: a study or file may be called `run` or `report`.
+  app.require_subcommand(1);
+  app.set_version_flag(
+      "--version", fmt::format("fselab {} ({}), {}", version(), git_revision(), compiler_text()));
+  app.footer(
+      "Start with: fselab plan quickstart\nEvery command explains itself: fselab plan --help");
+  add_plan(app, request);
+  add_verify(app, request);
+  add_capabilities(app, request);
+  add_report(app, request);
+  add_inventory(app, request);
+  require_known_command(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    const std::string command = argv[1][0] == '-' ? "" : fmt::format(" {}", argv[1]);
+    fail_usage(fmt::format("{}; fselab{} --help explains it", printable(error.what()), command));
+  }
+  const int exit_code = request.action();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw Error(ErrorKind::environment, "standard output cannot be written");
+  return exit_code;
+}
+
+void print_error(const std::string& message) {
+  const bool refused = message.starts_with("refused:");
+  fmt::print(stderr, "{}{}\n", refused ? "" : "fselab: ", message);
+}
+
+}  // namespace
+
+int run_command(int argc, char** argv) {
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const Error& error) {
+    print_error(error.what());
+    return static_cast<int>(error.kind);
+  } catch (const std::bad_alloc&) {
+    print_error("out of memory");
+  } catch (const std::exception& error) {
+    print_error(fmt::format("a mistake in fselab itself, please report it: {}", error.what()));
+  }
+  return static_cast<int>(ErrorKind::environment);
+}
+
+}  // namespace fse
