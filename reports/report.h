@@ -14,7 +14,8 @@ struct VariantResult {
   CaseRecord record;
   std::optional<AttemptRecord> layer;  // measured and verified at its tuned tiles
   // Index of the baseline it is compared with: of several, the one that agrees with it in the most
-  // axes, so that what the sweep's baseline leaves open is compared like with like.
+  // axes, so that what the sweep's baseline leaves open is compared like with like; of equally
+  // close ones the fastest, so that no gain is claimed against the weaker.
   std::optional<size_t> baseline;
   Comparison comparison;  // INVALID where either side has no result
   bool paired = false;    // by round, where both sides have as many rounds; else from the intervals

@@ -288,6 +288,12 @@ TEST_CASE("an unverified winner is impossible in every way") {
       "UPDATE winner SET verified = 0",
       "UPDATE winner SET status = 'wrong'",
       "UPDATE winner SET key = 'another'",
+      "UPDATE winner SET workload = 'another'",
+      "UPDATE winner SET environment = 2",
+      "UPDATE attempt SET verified = 1, status = 'measured', ended = 'now', n = 1, median_us = "
+      "1.0, "
+      "rel_frobenius = 0.0, bound = 0.0, first_bad = '' WHERE id = " +
+          running,
       "UPDATE attempt SET verified = 1 WHERE id = " + wrong,
       "UPDATE attempt SET verified = 1, status = 'measured' WHERE id = " + off,
       "UPDATE attempt SET verified = 1 WHERE id = " + running,

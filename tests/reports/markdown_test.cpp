@@ -153,6 +153,21 @@ TEST_CASE("a baseline that leaves axes open is compared like with like") {
   CHECK(contains(lines_of(text)[2], "5.0 % (50.0 us) below the baseline separate/fused/mlp"));
 }
 
+TEST_CASE("of equally close baselines the fastest is the one to beat") {
+  const TemporaryFolder folder;
+  SyntheticStudy s(folder / "close.db");
+  s.add(sample_case(Shared::mlp), true);
+  s.add(sample_case(Shared::mlp_overlapped), true);
+  s.add(sample_case(Shared::slot));
+  s.store_study();
+  s.measure(sample_case(Shared::mlp), 2000);
+  s.measure(sample_case(Shared::mlp_overlapped), 1900);
+  s.measure(sample_case(Shared::slot), 1880);
+  const auto row = row_of(to_markdown(load_report(s.store)), "separate/unfused/slot");
+  CHECK(row[1] == "separate/unfused/mlp_overlapped");
+  CHECK(row[5] == "-1.1");
+}
+
 TEST_CASE("a failed baseline makes its comparisons INVALID, and its reason is told") {
   const TemporaryFolder folder;
   SyntheticStudy s(folder / "failed.db");
