@@ -48,7 +48,7 @@ FSE_D int block_threads() {
 FSE_D int lane_index() {
   return thread_index() & (kWave - 1);
 }
-// The same in every lane, and known to be so: what depends on it stays in scalar registers.
+// The same in every lane, and known to be so: what depends on it may stay in scalar registers.
 FSE_D int wave_index() {
 #if FSE_NVIDIA
   return __shfl_sync(~0u, thread_index() / kWave, 0);
@@ -232,7 +232,10 @@ FSE_D u64 evict_first_policy() {
 }
 FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 policy) {
 #if FSE_NVIDIA
-  const u32 to = static_cast<u32>(__cvta_generic_to_shared(lds));
+  u32 to = static_cast<u32>(__cvta_generic_to_shared(lds));
+  // No operation (the table selects %0), but ptxas 13.0 does not look through it. It would move the
+  // uniform part of the address into the instruction, where beside a cache policy it is illegal.
+  asm("lop3.b32 %0, %0, %1, 0, 0xf0;" : "+r"(to) : "r"(lane_index()));
   asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2;" ::"r"(to),
                "l"(global), "l"(policy)
                : "memory");
