@@ -18,6 +18,7 @@
 #include "experiments/inventory.h"
 #include "experiments/paths.h"
 #include "experiments/plan_sweep.h"
+#include "experiments/run.h"
 #include "experiments/sweep.h"
 #include "experiments/verify.h"
 #include "experiments/write_report.h"
@@ -50,8 +51,9 @@ const char* const kSweepHelp =
 // What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
 struct Request {
   std::string sweep, model, device = "auto", db, study, format = "md", out, tiles = "default", dir;
+  std::string command;  // as typed
   std::vector<std::string> overrides;
-  bool steps = false;
+  bool steps = false, quiet = false;
   std::function<int()> action;
 };
 
@@ -76,6 +78,26 @@ void add_plan(CLI::App& app, Request& request) {
                   .overrides = request.overrides,
                   .steps = request.steps});
       return 0;
+    };
+  });
+}
+
+void add_run(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand(
+      "run", "Tune, verify, measure and record a sweep; the same command again resumes it");
+  add_sweep_arguments(*command, request);
+  command->add_option("--db", request.db, "Where results are kept; created where missing")
+      ->required();
+  command->add_flag("--quiet", request.quiet, "No progress, only the comparison at the end");
+  command->footer(std::string(kSweepHelp) +
+                  "Example: fselab run quickstart 'tokens=[1,4]' --db results.db");
+  command->callback([&] {
+    request.action = [&] {
+      return run_sweep({.sweep = request.sweep,
+                        .overrides = request.overrides,
+                        .db = request.db,
+                        .quiet = request.quiet,
+                        .command = request.command});
     };
   });
 }
@@ -186,11 +208,13 @@ int parse_and_run(int argc, char** argv) {
   app.footer(
       "Start with: fselab plan quickstart\nEvery command explains itself: fselab plan --help");
   add_plan(app, request);
+  add_run(app, request);
   add_verify(app, request);
   add_capabilities(app, request);
   add_report(app, request);
   add_inventory(app, request);
   require_known_command(app, argc, argv);
+  request.command = fmt::format("fselab {}", fmt::join(argv + 1, argv + argc, " "));
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
