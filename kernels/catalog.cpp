@@ -10,7 +10,7 @@ namespace {
 
 std::vector<KernelDef> all_kernels() {
   std::vector<KernelDef> all;
-  for (auto family : {cpu_routing_kernels, cpu_stream_kernels, cpu_sum_kernels})
+  for (auto family : {cpu_routing_kernels, cpu_stream_kernels, cpu_block_kernels, cpu_sum_kernels})
     for (KernelDef& def : family()) all.push_back(std::move(def));
   return all;
 }

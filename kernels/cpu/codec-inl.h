@@ -18,47 +18,112 @@ namespace hn = hwy::HWY_NAMESPACE;
 using F32 = hn::ScalableTag<float>;
 using Vec = hn::Vec<F32>;
 
-struct F32Codec {
-  using Element = float;
-  static constexpr bool kScaled = false;
-  static HWY_INLINE Vec load(const Element* p) { return hn::LoadU(F32(), p); }
+// In which order a codec's f32 vectors hold a group of elements. Inputs are packed in that order
+// once, which is cheaper than putting every weight in order.
+enum class Order {
+  plain,
+  pairs,  // per 2 * Lanes elements: a vector of the even ones, then one of the odd ones
 };
 
-struct Bf16Codec {
-  using Element = uint16_t;
+// A codec turns kGroup vectors' worth of elements into f32 at a time, in its order; what it makes
+// is to be multiplied by kUnit.
+struct F32Codec {
+  using Element = float;
+  static constexpr int kGroup = 1;
+  static constexpr Order kOrder = Order::plain;
+  static constexpr float kUnit = 1;
   static constexpr bool kScaled = false;
-  static HWY_INLINE Vec load(const Element* p) {
-    const hn::RebindToUnsigned<F32> wide;
-    const hn::Rebind<uint16_t, F32> narrow;
-    return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(narrow, p))));
-  }
+  static HWY_INLINE Vec load(const Element* p) { return hn::LoadU(F32(), p); }
+  static HWY_INLINE void load_group(const Element* p, Vec* out) { out[0] = load(p); }
 };
 
 struct F16Codec {
   using Element = uint16_t;
+  static constexpr int kGroup = 1;
+  static constexpr Order kOrder = Order::plain;
+  static constexpr float kUnit = 1;
   static constexpr bool kScaled = false;
   static HWY_INLINE Vec load(const Element* p) {
     const hn::Rebind<uint16_t, F32> bits;
     const hn::Rebind<hwy::float16_t, F32> halves;
     return hn::PromoteTo(F32(), hn::BitCast(halves, hn::LoadU(bits, p)));
   }
+  static HWY_INLINE void load_group(const Element* p, Vec* out) { out[0] = load(p); }
+};
+
+struct Bf16Codec {
+  using Element = uint16_t;
+  static constexpr int kGroup = HWY_TARGET == HWY_SCALAR ? 1 : 2;
+  static constexpr Order kOrder = HWY_TARGET == HWY_SCALAR ? Order::plain : Order::pairs;
+  static constexpr float kUnit = 1;
+  static constexpr bool kScaled = false;
+  static HWY_INLINE Vec load(const Element* p) {
+    const hn::RebindToUnsigned<F32> wide;
+    const hn::Rebind<uint16_t, F32> narrow;
+    return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(narrow, p))));
+  }
+  static HWY_INLINE void load_group(const Element* p, Vec* out) {
+#if HWY_TARGET == HWY_SCALAR
+    out[0] = load(p);
+#else
+    const hn::Repartition<uint16_t, F32> narrow;
+    const hn::RebindToUnsigned<F32> wide;
+    const auto both = hn::BitCast(wide, hn::LoadU(narrow, p));
+    out[0] = hn::BitCast(F32(), hn::ShiftLeft<16>(both));
+    out[1] = hn::BitCast(F32(), hn::And(both, hn::Set(wide, 0xffff0000u)));
+#endif
+  }
 };
 
 // s eeee mmm becomes the f16 s 0eeee mmm0000000: the same number times 2^-8, since the exponent's
-// bias is 7 there and 15 here; subnormals too. The scale carries the 2^8.
+// bias is 7 there and 15 here; subnormals too. kUnit is the 2^8.
 struct Fp8Codec {
   using Element = uint8_t;
+  static constexpr int kGroup = HWY_TARGET == HWY_SCALAR ? 1 : 4;
+  static constexpr float kUnit = 256;
   static constexpr bool kScaled = true;
-  static constexpr float kUnit = 256.0f;
+
+  // In order, NaN included: for weights that are converted once and used often.
   static HWY_INLINE Vec load(const Element* p) {
     const hn::Rebind<int8_t, F32> codes;
     const hn::Rebind<int16_t, F32> words;
     const hn::Rebind<hwy::float16_t, F32> halves;
     const auto word = hn::PromoteTo(words, hn::LoadU(codes, reinterpret_cast<const int8_t*>(p)));
     // Sign extension leaves the sign in bit 14 as well.
-    const auto half = hn::And(hn::ShiftLeft<7>(word), hn::Set(words, int16_t(0xbfff - 0x10000)));
-    return hn::PromoteTo(F32(), hn::BitCast(halves, half));
+    const auto half = hn::And(hn::ShiftLeft<7>(word), hn::Set(words, int16_t{-0x4001}));
+    const auto top = hn::Set(words, int16_t{0x3f80});
+    const auto nan = hn::Set(words, int16_t{0x7e00});
+    const auto checked = hn::IfThenElse(hn::Eq(hn::And(half, top), top), nan, half);
+    return hn::PromoteTo(F32(), hn::BitCast(halves, checked));
   }
+
+#if HWY_TARGET == HWY_SCALAR
+  static constexpr Order kOrder = Order::plain;
+  static HWY_INLINE void load_group(const Element* p, Vec* out) {
+    out[0] = load(p);
+  }
+#else
+  static constexpr Order kOrder = Order::pairs;
+  // Pairs of codes stay in their 16-bit lanes: five operations place a whole vector of codes.
+  static HWY_INLINE void load_group(const Element* p, Vec* out) {
+    const Words words;
+    const hn::Repartition<int8_t, F32> codes;
+    const auto pairs = hn::BitCast(words, hn::LoadU(codes, reinterpret_cast<const int8_t*>(p)));
+    const auto keep = hn::Set(words, int16_t{-0x4080});  // 0xbf80: sign, exponent, fraction
+    const auto even = hn::And(hn::ShiftRight<1>(hn::ShiftLeft<8>(pairs)), keep);
+    const auto odd = hn::And(hn::ShiftRight<1>(pairs), keep);
+    out[0] = to_f32(hn::LowerHalf(hn::Half<Words>(), even));
+    out[1] = to_f32(hn::LowerHalf(hn::Half<Words>(), odd));
+    out[2] = to_f32(hn::UpperHalf(hn::Half<Words>(), even));
+    out[3] = to_f32(hn::UpperHalf(hn::Half<Words>(), odd));
+  }
+
+ private:
+  using Words = hn::Repartition<int16_t, F32>;
+  static HWY_INLINE Vec to_f32(hn::Vec<hn::Half<Words> > words) {
+    return hn::PromoteTo(F32(), hn::BitCast(hn::Rebind<hwy::float16_t, F32>(), words));
+  }
+#endif
 };
 
 // The last n < Lanes elements, then zeros: never reads past them.
@@ -67,6 +132,12 @@ HWY_INLINE Vec load_tail(const typename Codec::Element* p, size_t n) {
   HWY_ALIGN typename Codec::Element padded[HWY_MAX_BYTES] = {};
   std::memcpy(padded, p, n * sizeof(*p));
   return Codec::load(padded);
+}
+template <class Codec>
+HWY_INLINE void load_tail_group(const typename Codec::Element* p, size_t n, Vec* out) {
+  HWY_ALIGN typename Codec::Element padded[HWY_MAX_BYTES] = {};
+  std::memcpy(padded, p, n * sizeof(*p));
+  Codec::load_group(padded, out);
 }
 
 }  // namespace fse::HWY_NAMESPACE

@@ -1,7 +1,10 @@
 #pragma once
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "kernels/cpu/packed_rows.h"
+#include "kernels/cpu/team.h"
 
 namespace fse {
 
@@ -19,11 +22,30 @@ struct DotRows {
 
 // How dot_stream goes about it.
 struct StreamTile {
-  int rows = 4;           // 1, 2 or 4 weight rows share each loaded piece of x
-  int prefetch_rows = 0;  // how many rows ahead memory is asked for; 0: hardware only
+  int rows = 1;           // 1: rows one after the other; 4: four side by side share each input
+  bool prefetch = false;  // ask for memory ahead; else leave that to the hardware
 };
 
-// Streams the weights once per four tokens, x in cache: for few tokens per row.
-void dot_stream(const DotRows&, const StreamTile&);
+// Inputs in the order the weights' codec wants, kept by one thread for one step: the pieces of an
+// expert share them.
+struct StreamInputs {
+  std::vector<const float*> packed;  // whose inputs `data` holds,
+  int64_t depth = 0;                 // and how much of each
+  std::span<float> data;
+};
+
+// Streams the weights once per four tokens, inputs in cache: for few tokens per row. Uses scratch
+// slot 3.
+void dot_stream(const DotRows&, const StreamTile&, StreamInputs&, Scratch&);
+
+// How dot_block goes about it.
+struct BlockTile {
+  int tokens = 6;       // at most this many tokens times 4 rows are in registers
+  int64_t depth = 512;  // elements of the sum between two stores: what stays in the first level
+};
+
+// Packs the tokens' inputs once per call, converts each weight once, and multiplies register
+// blocks: for many tokens per row. Uses scratch slot 3.
+void dot_block(const DotRows&, const BlockTile&, Scratch&);
 
 }  // namespace fse

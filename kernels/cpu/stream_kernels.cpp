@@ -6,10 +6,10 @@ namespace {
 
 // Decode: each weight is used for a handful of tokens, so the step is as fast as weights arrive.
 void run(const CpuArgs& a, const Tile& tile, Team& team) {
-  const int rows = tile.at("rows");
-  const StreamTile stream{rows, tile.at("ahead") * rows};
+  const StreamTile stream{tile.at("rows"), tile.at("prefetch") == 1};
+  StreamInputs inputs;
   run_row_step(a,
-               {.dot = [&stream](const DotRows& job) { dot_stream(job, stream); },
+               {.dot = [&](const DotRows& job) { dot_stream(job, stream, inputs, team.scratch()); },
                 .block = tile.at("block"),
                 .batch = 32,
                 .dynamic = tile.at("dynamic") == 1},
@@ -17,17 +17,17 @@ void run(const CpuArgs& a, const Tile& tile, Team& team) {
 }
 
 Tile default_tile(const LayerPlan&, const Step&, const DeviceInfo&) {
-  return {{{"rows", 4}, {"block", 32}, {"ahead", 1}, {"dynamic", 1}}};
+  return {{{"rows", 1}, {"block", 32}, {"prefetch", 1}, {"dynamic", 1}}};
 }
 
 KernelDef row(const char* name, Op op) {
   return {.name = name,
           .op = op,
           .device = "cpu",
-          .axes = {{"rows", {1, 2, 4}},       // weight rows in flight
-                   {"block", {16, 32, 128}},  // weight rows per piece of work
-                   {"ahead", {0, 1}},         // prefetch so many times `rows` rows ahead
-                   {"dynamic", {0, 1}}},      // pieces claimed one by one, or shared out evenly
+          .axes = {{"rows", {1, 4}},              // weight rows read side by side
+                   {"block", {16, 32, 64, 128}},  // weight rows per piece of work
+                   {"prefetch", {0, 1}},          // by instruction, or by the hardware alone
+                   {"dynamic", {0, 1}}},          // pieces claimed one by one, or shared evenly
           .legal = always_legal,
           .fits = always_fits,
           .default_tile = default_tile,

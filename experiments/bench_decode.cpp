@@ -1,0 +1,151 @@
+// How close a tuned decode layer comes to the memory's streaming bandwidth.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include "core/statistics.h"
+#include "core/workload.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/measure.h"
+
+namespace {
+
+using namespace fse;
+
+// Qwen3-Next-80B-A3B.
+LayerSpec qwen3_next(DType dtype) {
+  LayerSpec layer;
+  layer.model = "qwen3-next-80b-a3b";
+  layer.hidden = 2048;
+  layer.intermediate = 512;
+  layer.routing.experts = 512;
+  layer.routing.top_k = 10;
+  layer.routing.renormalize = true;
+  layer.shared = {.count = 1, .shared_width = 512, .weight = SharedWeight::sigmoid_gate};
+  layer.dtype = dtype;
+  return layer;
+}
+
+constexpr int kInputs = 8;
+constexpr int64_t kStreamBytes = int64_t{1} << 30;
+constexpr int64_t kPassBytes = kStreamBytes / 4;
+
+// Weights of one dtype at a time: f32 takes 6.4 GB.
+struct Bench {
+  std::unique_ptr<Backend> backend = open_backend("cpu");
+  HostBuffer stream{kStreamBytes};
+  DType dtype = DType::f32;
+  std::vector<LayerWeights> sets;
+
+  // Memory that was never written is one page of zeros, always in cache.
+  Bench() { std::fill(stream.data(), stream.data() + stream.bytes(), std::byte{1}); }
+
+  void load(DType wanted) {
+    if (!sets.empty() && dtype == wanted) return;
+    sets.clear();
+    dtype = wanted;
+    const LayerSpec layer = qwen3_next(dtype);
+    sets = random_weights(layer, make_shard(layer, 1, 0), 1, 3);
+  }
+};
+
+// What the layer must read: the router and the experts that got a token.
+double weight_bytes_touched(const LayerPlan& plan, const Matrix& ids) {
+  const Load load = load_of(ids, plan.expert_count());
+  double bytes = 0;
+  for (const Step& step : plan.steps) {
+    if (step.op != Op::gate_gemm && step.op != Op::grouped_stage1 && step.op != Op::grouped_stage2)
+      continue;
+    bytes += op_def(step.op).bytes(plan, step, load);
+    for (const auto* list : {&step.reads, &step.writes})
+      for (Buf id : *list) bytes -= static_cast<double>(plan.find(id)->bytes());
+  }
+  return bytes;
+}
+
+// The fastest tile of each step that reads weights: the best of three rounds over all of them.
+std::vector<Choice> tuned(Session& session, const LayerPlan& plan, const DeviceInfo& device,
+                          int sets) {
+  std::vector<Choice> best = default_choices(plan, device);
+  for (int i = 0; i < static_cast<int>(plan.steps.size()); ++i) {
+    const Step& step = plan.steps[static_cast<size_t>(i)];
+    double best_us = 1e30;
+    for (const KernelDef* kernel : kernels_for(step.op, "cpu"))
+      for (const Tile& tile : tiles(*kernel, plan, step, device)) {
+        const Choice choice{kernel, tile};
+        double us = 1e30;
+        for (int round = 0; round < 4; ++round)
+          us = std::min(us, session.run_step(i, choice, round % sets));
+        if (us >= best_us) continue;
+        best_us = us;
+        best[static_cast<size_t>(i)] = choice;
+      }
+    session.run_step(i, best[static_cast<size_t>(i)], 0);
+  }
+  return best;
+}
+
+void decode(benchmark::State& state, Bench& bench, DType dtype) {
+  const auto tokens = static_cast<int>(state.range(0));
+  bench.load(dtype);
+  const auto sets = static_cast<int>(bench.sets.size());
+  const LayerSpec layer = qwen3_next(dtype);
+  const DeviceInfo& device = bench.backend->device();
+  const Variant variant{.gate = Gate::fused, .topk = Topk::fused, .shared = Shared::slot};
+  const LayerPlan plan = make_plan(layer, bench.sets[0].shard, variant, tokens, device);
+  const auto session = bench.backend->open(plan, bench.sets);
+
+  std::vector<std::vector<float>> inputs;
+  for (uint64_t i = 0; i < kInputs; ++i)
+    inputs.push_back(plant_input(bench.sets[0], draw_routing(layer, {}, tokens, i), i));
+  session->set_input(inputs[0]);
+  session->run(default_choices(plan, device), 0);
+  const std::vector<Choice> choices = tuned(*session, plan, device, sets);
+
+  std::vector<double> ratios, layer_gbs, stream_gbs;
+  int64_t round = 0;
+  for (auto _ : state) {
+    const std::byte* begin = bench.stream.data() + round % 4 * kPassBytes;
+    const double stream_s =
+        stream_through({begin, static_cast<size_t>(kPassBytes)}, device.compute_units);
+    session->set_input(inputs[static_cast<size_t>(round % kInputs)]);
+    const double layer_s = session->run(choices, static_cast<int>(round % sets)).layer_us * 1e-6;
+    const double bytes = weight_bytes_touched(plan, session->read(Buf::topk_ids));
+    layer_gbs.push_back(bytes / layer_s * 1e-9);
+    stream_gbs.push_back(static_cast<double>(kPassBytes) / stream_s * 1e-9);
+    ratios.push_back(layer_gbs.back() / stream_gbs.back());
+    state.SetIterationTime(layer_s);
+    ++round;
+  }
+  state.counters["layer_GB/s"] = median(layer_gbs);
+  state.counters["stream_GB/s"] = median(stream_gbs);
+  state.counters["ratio"] = median(ratios);
+  state.counters["ratio_of_best"] = *std::max_element(layer_gbs.begin(), layer_gbs.end()) /
+                                    *std::max_element(stream_gbs.begin(), stream_gbs.end());
+  std::string label;
+  for (size_t i = 0; i < plan.steps.size(); ++i)
+    if (choices[i].tile.axes.size() > 2)
+      label += plan.steps[i].name + "[" + choices[i].kernel->name + " " + to_text(choices[i].tile) +
+               "] ";
+  state.SetLabel(label);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  Bench bench;
+  for (DType dtype : {DType::fp8_block128, DType::bf16, DType::f32})
+    benchmark::RegisterBenchmark(("decode/" + to_name(dtype)).c_str(),
+                                 [&bench, dtype](benchmark::State& s) { decode(s, bench, dtype); })
+        ->ArgName("tokens")
+        ->Arg(1)
+        ->Arg(4)
+        ->Arg(16)
+        ->Iterations(41)
+        ->UseManualTime()
+        ->Unit(benchmark::kMicrosecond);
+  benchmark::RunSpecifiedBenchmarks();
+}
