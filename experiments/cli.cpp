@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <functional>
 #include <new>
@@ -43,7 +44,7 @@ const char* const kSweepHelp =
     "  baseline: {gate: separate, topk: unfused, shared: mlp}\n"
     "                                               an axis left out is compared like with like\n"
     "  tune: {strategy: auto, budget: 60s}          per step: 60s | 2m | 200 | 10% | none\n"
-    "  tiles: {grouped_stage1: {rows: [4, 8]}}      tries only these values\n"
+    "  tiles: {grouped_stage1: {rows: [2, 4]}}      tries only these values\n"
     "  measure: {cache: cold_weights, min_rounds: 25, interval: 2%}\n"
     "Every list may be a single value. A key set on the command line (tokens=[1,4],\n"
     "variants.shared=[slot]) replaces the file's; quote what your shell would take for itself.\n";
@@ -185,6 +186,22 @@ std::vector<std::string> command_names(const CLI::App& app) {
   return names;
 }
 
+// The command as a shell reads it again: what is recorded can be pasted.
+std::string typed_command(int argc, char** argv) {
+  std::string command = "fselab";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 ||
+             std::string_view("_@%+=:,./-").find(static_cast<char>(c)) != std::string_view::npos;
+    });
+    std::string quoted;
+    for (const char c : word) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+    command += plain ? " " + word : " '" + quoted + "'";
+  }
+  return command;
+}
+
 // CLI11 would only say that a subcommand is required.
 void require_known_command(const CLI::App& app, int argc, char** argv) {
   const std::vector<std::string> names = command_names(app);
@@ -214,7 +231,7 @@ int parse_and_run(int argc, char** argv) {
   add_report(app, request);
   add_inventory(app, request);
   require_known_command(app, argc, argv);
-  request.command = fmt::format("fselab {}", fmt::join(argv + 1, argv + argc, " "));
+  request.command = typed_command(argc, argv);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

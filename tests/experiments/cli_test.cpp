@@ -148,6 +148,34 @@ TEST_CASE("capabilities, devices and kernels are tables") {
   CHECK(contains(kernels.out, "grouped_stage1"));
 }
 
+TEST_CASE("a small sweep runs, resumes and is reported") {
+  fs::create_directories(kFolder);
+  fs::remove(kFolder / "r.db");
+  std::ofstream(kFolder / "config.json") << R"({"model_type": "qwen3_next", "hidden_size": 64,
+    "moe_intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 2,
+    "shared_expert_intermediate_size": 32, "num_hidden_layers": 1})";
+  std::ofstream(kFolder / "small.yaml") << "study: report\nmodels: ./config.json\ntokens: 2\n"
+                                           "device: cpu\ntune: {strategy: none}\n"
+                                           "measure: {cache: warm, min_rounds: 6, interval: 50%}\n";
+  const std::string run = "run small.yaml --db r.db --quiet 'variants={shared: [mlp, slot]}'";
+  const Result first = fselab(run);
+  CAPTURE(first.err);
+  REQUIRE(first.exit_code == 0);
+  CHECK(contains(first.out, "fused/fused/slot"));
+  CHECK(contains(first.out, "fselab " + run));  // quoted, so that it can be pasted
+  const Result again = fselab(run);
+  CHECK(again.exit_code == 0);
+  CHECK(again.out == first.out);  // nothing was measured anew
+  const Result report = fselab("report --db r.db --study report --out report.md");
+  CHECK(report.exit_code == 0);
+  CHECK(report.out.empty());
+  CHECK(read(kFolder / "report.md") == first.out);
+  CHECK(fselab("report --db r.db --study run").exit_code == 2);
+  CHECK(fselab("report --db r.db --format xml").exit_code == 2);
+  CHECK(fselab("report --db r.db --out no/such/folder.md").exit_code == 3);
+  CHECK(fselab("report --db small.yaml").exit_code == 5);
+}
+
 TEST_CASE("every command explains itself") {
   for (const std::string command :
        {"plan", "run", "verify", "capabilities", "report", "devices", "kernels"}) {
