@@ -44,7 +44,7 @@ const char* const kSweepHelp =
     "  baseline: {gate: separate, topk: unfused, shared: mlp}\n"
     "                                               an axis left out is compared like with like\n"
     "  tune: {strategy: auto, budget: 60s}          per step: 60s | 2m | 200 | 10% | none\n"
-    "  tiles: {grouped_stage1: {rows: [2, 4]}}      tries only these values\n"
+    "  tiles: {grouped_stage1: {block: [64, 128]}}  tries only these values\n"
     "  measure: {cache: cold_weights, min_rounds: 25, interval: 2%}\n"
     "Every list may be a single value. A key set on the command line (tokens=[1,4],\n"
     "variants.shared=[slot]) replaces the file's; quote what your shell would take for itself.\n";

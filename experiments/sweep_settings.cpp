@@ -70,7 +70,7 @@ void require_target(const YamlEntry& entry) {
 }
 
 std::vector<TileRestriction> read_tiles(const YamlNode& node) {
-  const std::string expected = "a map such as {grouped_stage1: {rows: [2, 4]}}";
+  const std::string expected = "a map such as {grouped_stage1: {block: [64, 128]}}";
   if (node.kind != YamlNode::Kind::map || node.entries.empty()) fail_value(node, "tiles", expected);
   std::vector<TileRestriction> restrictions;
   for (const YamlEntry& target : node.entries) {

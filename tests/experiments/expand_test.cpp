@@ -167,6 +167,15 @@ TEST_CASE("restrictions that restrict nothing are errors") {
                        doctest::Contains("tiles: cpu has no kernel 'cpu.no.such'"), Error);
 }
 
+TEST_CASE("the restriction that the quickstart shows is one the cpu has") {
+  std::ifstream file(kConfigs / "sweeps/quickstart.yaml");
+  std::string example;
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("# tiles: ")) example = line.substr(2) + "\n";
+  REQUIRE(!example.empty());
+  CHECK(!expand_text(sweep("qwen3-next-80b-a3b", example)).cases.empty());
+}
+
 TEST_CASE("the quickstart expands to both models at every token count") {
   const Expansion e = expand(read_sweep(kConfigs / "sweeps/quickstart.yaml", {}), cpu(), kConfigs);
   std::set<std::pair<std::string, int>> seen;
