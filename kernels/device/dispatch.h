@@ -17,10 +17,11 @@ FSE_D void for_each_pair(const Args& a, int first, int last, Body body) {
   }
 }
 
-// Counters [wave][expert] become first rows: exclusive over experts, then over waves.
+// Counters [wave][expert] become first rows: exclusive over experts, then over waves. All threads
+// of the block.
 FSE_D void scan_counts(const Args& a, int* counts, int* scratch, int waves) {
   const int experts = a.n.expert_count, thread = thread_index();
-  const int share = ceil_div(experts, waves * kWave);
+  const int share = ceil_div(experts, block_threads());
   const int first = smaller(thread * share, experts), last = smaller(first + share, experts);
   int mine = 0;
   for (int e = first; e < last; ++e)
@@ -38,9 +39,10 @@ FSE_D void scan_counts(const Args& a, int* counts, int* scratch, int waves) {
       row += count;
     }
   }
-  if (thread == waves * kWave - 1) a.expert_offsets[experts] = row;
+  if (thread == block_threads() - 1) a.expert_offsets[experts] = row;
 }
 
+// By one block, whose first kWaves waves count.
 template <int kWaves>
 FSE_D void dispatch_op(const Args& a, char* lds) {
   const int experts = a.n.expert_count, pairs = a.n.tokens * a.n.choices;
@@ -48,8 +50,9 @@ FSE_D void dispatch_op(const Args& a, char* lds) {
   int* scratch = counts + kWaves * experts;
   const int wave = wave_index();
   const int share = ceil_div(ceil_div(pairs, kWaves), kWave) * kWave;
-  const int first = smaller(wave * share, pairs), last = smaller(first + share, pairs);
-  for (int i = thread_index(); i < kWaves * experts; i += kWaves * kWave) counts[i] = 0;
+  const int first = wave < kWaves ? smaller(wave * share, pairs) : pairs;
+  const int last = smaller(first + share, pairs);
+  for (int i = thread_index(); i < kWaves * experts; i += block_threads()) counts[i] = 0;
   block_sync();
 
   int* mine = counts + wave * experts;
@@ -71,7 +74,7 @@ FSE_D void dispatch_op(const Args& a, char* lds) {
   });
   // Rows behind the last one belong to no expert.
   const int filled = a.expert_offsets[experts];
-  for (int i = filled + thread_index(); i < pairs; i += kWaves * kWave) a.sorted_pairs[i] = -1;
+  for (int i = filled + thread_index(); i < pairs; i += block_threads()) a.sorted_pairs[i] = -1;
 }
 
 template <DispatchTile T>

@@ -160,13 +160,11 @@ FSE_D void wave_sync() {
 #endif
 }
 
-FSE_D void store_device(unsigned* p, unsigned v) {
-#if FSE_NVIDIA
-  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
-#else
-  __hip_atomic_store(p, v, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
-#endif
-}
+// ---- barriers of the whole grid: all blocks are resident (cooperative launch). One counter each,
+// kBarrierStride words apart; kLeaving is the counter behind the last of them.
+inline constexpr int kBarrierStride = 32;
+inline constexpr int kLeaving = kBarrierWords / kBarrierStride - 1;
+
 FSE_D void add_release(unsigned* p) {
 #if FSE_NVIDIA
   asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(p) : "memory");
@@ -182,6 +180,27 @@ FSE_D unsigned load_acquire(const unsigned* p) {
 #else
   return __hip_atomic_load(p, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT);
 #endif
+}
+
+// What this block has written is seen by whoever waits at the same barrier.
+FSE_D void grid_arrive(unsigned* barriers, int which) {
+  block_sync();
+  if (thread_index() == 0) add_release(barriers + which * kBarrierStride);
+}
+FSE_D void grid_wait(const unsigned* barriers, int which) {
+  if (thread_index() == 0)
+    while (load_acquire(barriers + which * kBarrierStride) !=
+           static_cast<unsigned>(block_count())) {
+    }
+  block_sync();
+}
+// After the last barrier: the last block to leave makes all counters 0 for the next launch.
+FSE_D void grid_leave(unsigned* barriers) {
+  if (thread_index() != 0) return;
+  if (atomicAdd(barriers + kLeaving * kBarrierStride, 1u) + 1 !=
+      static_cast<unsigned>(block_count()))
+    return;
+  for (int i = 0; i <= kLeaving; ++i) barriers[i * kBarrierStride] = 0;
 }
 
 // ---- a kernel that was launched while its predecessor ends

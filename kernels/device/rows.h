@@ -73,17 +73,23 @@ struct ColumnsOf8 {
 
   FSE_D Vec16 load(const void* base, i64 row) const {
     const u16* from = static_cast<const u16*>(base) + row * S.hidden + column;
-    if constexpr (kWhole) return load16(from);
-    Vec16 v = zero16();
-    for (int i = 0; i < 8 && column + i < S.hidden; ++i)
-      v.w[i >> 1] |= static_cast<u32>(from[i]) << 16 * (i & 1);
-    return v;
+    if constexpr (kWhole) {
+      return load16(from);
+    } else {
+      Vec16 v = zero16();
+      for (int i = 0; i < 8 && column + i < S.hidden; ++i)
+        v.w[i >> 1] |= static_cast<u32>(from[i]) << 16 * (i & 1);
+      return v;
+    }
   }
   FSE_D void store(void* base, i64 row, const Vec16& v) const {
     u16* to = static_cast<u16*>(base) + row * S.hidden + column;
-    if constexpr (kWhole) return store16(to, v);
-    for (int i = 0; i < 8 && column + i < S.hidden; ++i)
-      to[i] = static_cast<u16>(v.w[i >> 1] >> 16 * (i & 1));
+    if constexpr (kWhole) {
+      store16(to, v);
+    } else {
+      for (int i = 0; i < 8 && column + i < S.hidden; ++i)
+        to[i] = static_cast<u16>(v.w[i >> 1] >> 16 * (i & 1));
+    }
   }
 };
 
@@ -93,10 +99,18 @@ FSE_D void combine_op(const Args& a, int block, int blocks) {
   for_each_item(row_items(S, a.n, false), block, blocks, [&](i64 item) {
     const ColumnsOf8<S> at(item);
     float sum[8] = {};
-    for (int j = 0; j < a.n.choices; ++j) {
-      const i64 pair = at.token * a.n.choices + j;
-      const int id = a.topk_ids[pair];
-      if (id >= 0 && id < a.n.expert_count) add8<S.format>(sum, at.load(a.y, pair));
+    const int* ids = a.topk_ids + at.token * a.n.choices;
+    constexpr int kBatch = 4;  // rows on their way at the same time
+    for (int first = 0; first < a.n.choices; first += kBatch) {
+      Vec16 rows[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const int id = first + j < a.n.choices ? ids[first + j] : -1;
+        const bool exists = id >= 0 && id < a.n.expert_count;
+        rows[j] = exists ? at.load(a.y, at.token * a.n.choices + first + j) : zero16();
+      }
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) add8<S.format>(sum, rows[j]);
     }
     at.store(a.out, at.token, pack8<S.format>(sum));
   });

@@ -11,17 +11,24 @@ template <StreamTile T, Shape S, int kOp>
 struct StreamTask {
   using Work = StreamWork<T, S, kOp>;
   using Slices = SliceStream<T, S, kOp>;
-  static constexpr int kTeams = T.warps / T.split;
   static constexpr int kGroups = ceil_div(T.width, kColumns);
-  static constexpr int kBatch = smaller(kGroups, 2);  // column groups whose tokens are loaded early
   static constexpr bool kFp8 = Work::kFp8Weights;
   static constexpr int kPitch = T.rows + 1;
   static constexpr int kBuffers = T.width <= 16 ? 2 : 1;
+  // A warp's tokens stay in registers from tile to tile where they fit: a quarter of a thread's.
+  static constexpr int kTurns = ceil_div(Work::kRowSlices, T.split);
+  static constexpr int kHeldWords = kTurns * kGroups * (kFp8 ? 16 : 8);
+  static constexpr bool kHold = kOp != kMlp2 && kHeldWords <= 1024 / T.warps;
+  static constexpr bool kHalf = kFp8 && kHold && kUnpacksToHalf;
+  // Else they are loaded for each slice, those of the first groups before its weights are awaited.
+  static constexpr int kBatch = smaller(kGroups, kFp8 ? 2 : 4);
+  using Token = Tokens<kFp8, kHalf>;
 
   Work& work;
   Slices& slices;
   float* partials;
   const u16* rows[kGroups];
+  Token held[kHold ? kTurns : 1][kHold ? kGroups : kBatch];
   float sums[kGroups][4];
   int unit_index = -1;
   Unit unit{};
@@ -40,39 +47,59 @@ struct StreamTask {
     first_row = tile % slices.tiles * Work::kFirstRow;
     const int u = tile / slices.tiles;
     if (u == unit_index) return;
+    const bool same_tokens = T.dense && unit_index >= 0;
     unit_index = u;
     unit = work.unit(u);
+    if (same_tokens) return;
 #pragma unroll
     for (int j = 0; j < kGroups; ++j) {
       const int column = j * kColumns + mma_column();
       rows[j] = column < work.columns(unit) ? work.token_row(unit, column) : nullptr;
     }
+    if constexpr (kHold) hold();
+  }
+
+  FSE_D void hold() {
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+      for (int j = 0; j < kGroups; ++j)
+        load_tokens(held[turn][j], rows[j], turn * T.split + slices.member, Work::kK);
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+      for (int j = 0; j < kGroups; ++j) prepare<S, kOp>(held[turn][j]);
+  }
+
+  FSE_D void multiply_tile() {
+    if constexpr (kHold) {
+#pragma unroll
+      for (int turn = 0; turn < kTurns; ++turn) multiply_turn(turn);
+    } else {
+#pragma unroll 1
+      for (int turn = 0; turn < slices.turns; ++turn) multiply_turn(turn);
+    }
   }
 
   FSE_D void multiply_turn(int turn) {
-    int slice = turn * T.split + slices.member, expert = unit.expert, columns = Work::kK;
+    int slice = turn * T.split + slices.member, columns = Work::kK;
     i64 offset = 0;
     const bool active = live && slice < slices.slices && first_row < work.row_limit(unit.expert);
     if constexpr (kOp == kMlp2) {
       const int shared = slice / Work::kRowSlices;
       slice %= Work::kRowSlices;
-      expert = S.experts + shared;
       offset = i64{shared} * S.intermediate;
       columns = smaller(columns, work.a.n.shared_width - shared * S.intermediate);
     }
-    Tokens<kFp8> early[kBatch];
-    float scales[2] = {1, 1};
-    if (active) {
+    const auto load = [&](Token& to, int j) {
+      load_tokens(to, rows[j] ? rows[j] + offset : nullptr, slice, columns);
+    };
+    Token(&early)[kHold ? kGroups : kBatch] = held[kHold ? turn : 0];
+    if (!kHold && active)
 #pragma unroll
-      for (int j = 0; j < kBatch; ++j)
-        load_tokens(early[j], rows[j] ? rows[j] + offset : nullptr, slice, columns);
-      if constexpr (kFp8) {
-        scales[0] = work.scale(expert, 0, first_row, slice) * kFp8Unscale;
-        if constexpr (Work::kPaired)
-          scales[1] = work.scale(expert, 1, first_row, slice) * kFp8Unscale;
-      }
-    }
-    const char* slot = slices.take();
+      for (int j = 0; j < kBatch; ++j) load(early[j], j);
+    Scales scales;
+    const char* slot = slices.take(scales);
     if (!active) return;
     Vec16 weights[2][kRowParts];
     load_rows<T.rows>(weights[0], slot, 0);
@@ -81,17 +108,20 @@ struct StreamTask {
 #pragma unroll
     for (int j = 0; j < kGroups; ++j) {
       if (j > 0 && j * kColumns >= used) break;
-      Tokens<kFp8> later;
-      if (j >= kBatch) load_tokens(later, rows[j] ? rows[j] + offset : nullptr, slice, columns);
-      Tokens<kFp8>& tokens = j < kBatch ? early[smaller(j, kBatch - 1)] : later;
-      prepare<S, kOp>(tokens);
-      add_slice(sums[j], weights, tokens, scales);
+      if constexpr (kHold) {
+        add_slice(sums[j], weights, early[j], scales);
+      } else {
+        Token& tokens = early[j % kBatch];
+        if (j >= kBatch) load(tokens, j);
+        prepare<S, kOp>(tokens);
+        add_slice(sums[j], weights, tokens, scales);
+      }
     }
   }
 
   // fp8: a slice is one scale block, so its scale is one multiply-add per result.
-  FSE_D void add_slice(float (&sum)[4], const Vec16 (&weights)[2][kRowParts],
-                       const Tokens<kFp8>& tokens, const float (&scales)[2]) {
+  FSE_D void add_slice(float (&sum)[4], const Vec16 (&weights)[2][kRowParts], const Token& tokens,
+                       const Scales& scales) {
     if constexpr (!kFp8) {
       multiply_slice<Work::kFormat == kF16>(sum, weights, tokens);
     } else {
@@ -99,9 +129,10 @@ struct StreamTask {
       multiply_slice<false>(d, weights, tokens);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        float scale = Work::kPaired && result_row(i) >= T.rows / 2 ? scales[1] : scales[0];
-        if constexpr (S.format == kFp8Activations)
-          scale *= shfl(tokens.scale, kWave == 32 ? 4 * result_column(i) : result_column(i));
+        float scale = Work::kPaired && result_row(i) >= T.rows / 2 ? scales.v[1] : scales.v[0];
+        if constexpr (!kHalf) scale *= kFp8Unscale;
+        if constexpr (kHalf || S.format == kFp8Activations)
+          scale *= tokens.results[i % Token::kResults];
         sum[i] += d[i] * scale;
       }
     }
@@ -159,24 +190,25 @@ struct StreamTask {
   }
 };
 
-// The whole op, by `blocks` blocks; the cooperative form calls it too.
-template <StreamTile T, Shape S, int kOp>
-FSE_D void stream_op(const Args& a, char* lds, int block, int blocks) {
+// The whole op. `before_plan` returns when the units are known (the dispatch has ended), and
+// `before_tokens` when the activations are; between the two the first weights are already on their
+// way. Only stage 1 needs its predecessor to know which weights it will read.
+template <StreamTile T, Shape S, int kOp, class Before1, class Before2>
+FSE_D void stream_op(const Args& a, char* lds, Before1 before_plan, Before2 before_tokens) {
   using Task = StreamTask<T, S, kOp>;
+  before_plan();
   StreamWork<T, S, kOp> work(a);
-  // Only stage 1 needs its predecessor (the dispatch) to know which weights it will read.
-  if constexpr (kOp == kStage1) begin_dependent<T.dependent != 0>();
   work.build(lds);
   const int tiles = tiles_per_unit(kOp, T, S, a.n);
-  const TileRange range = tile_range<T>(work.list.count * tiles, block, blocks);
+  const TileRange<T> range(work.list.count * tiles, block_index(), block_count());
   const int slices = Task::Work::kRowSlices * (kOp == kMlp2 ? a.n.slots : 1);
   typename Task::Slices stream(work, lds, range, tiles, slices);
-  if constexpr (kOp != kStage1) begin_dependent<T.dependent != 0>();
+  before_tokens();
 
   Task task(work, stream, reinterpret_cast<float*>(lds + stream_layout(kOp, T, a.n).partials));
   for (int step = 0; step < range.steps; ++step) {
-    task.begin_tile(range.at(step, stream.team, Task::kTeams));
-    for (int turn = 0; turn < stream.turns; ++turn) task.multiply_turn(turn);
+    task.begin_tile(range.at(step, stream.team));
+    task.multiply_tile();
     task.end_tile(step);
   }
 }
@@ -184,7 +216,9 @@ FSE_D void stream_op(const Args& a, char* lds, int block, int blocks) {
 template <StreamTile T, Shape S, int kOp>
 __global__ void __launch_bounds__(T.warps* kWave) stream(const Args a) {
   static_assert(why_not(T)[0] == 0, "stream: the tile is not legal, see why_not(StreamTile)");
-  stream_op<T, S, kOp>(a, dynamic_lds(), block_index(), block_count());
+  stream_op<T, S, kOp>(
+      a, dynamic_lds(), [] { begin_dependent<T.dependent && kOp == kStage1>(); },
+      [] { begin_dependent<T.dependent && kOp != kStage1>(); });
 }
 
 }  // namespace fse::gpu

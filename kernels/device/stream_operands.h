@@ -17,62 +17,98 @@ FSE_D void load_rows(Vec16 (&rows)[kRowParts], const char* slot, int half) {
 }
 
 // This lane's activations of one slice of one token: 2 vectors beside 16-bit weights, 4 beside fp8.
-template <bool kFp8Weights>
+// kHalf: bf16 activations brought to f16, to meet fp8 weights unpacked to f16.
+template <bool kFp8Weights, bool kHalf>
 struct Tokens {
   static constexpr int kVectors = kFp8Weights ? 4 : 2;
+  static constexpr int kResults = kWave == 32 ? 2 : 1;  // columns a lane has results of
   Vec16 v[kVectors];
-  float scale;  // of this lane's column, activations=fp8
+  float scale;              // of this lane's column
+  float results[kResults];  // of the columns of its results
 };
 
-template <bool kFp8Weights>
-FSE_D void load_tokens(Tokens<kFp8Weights>& to, const u16* row, int slice, int columns) {
+template <bool kFp8Weights, bool kHalf>
+FSE_D void load_tokens(Tokens<kFp8Weights, kHalf>& to, const u16* row, int slice, int columns) {
 #pragma unroll
-  for (int i = 0; i < Tokens<kFp8Weights>::kVectors; ++i) {
+  for (int i = 0; i < Tokens<kFp8Weights, kHalf>::kVectors; ++i) {
     const int k = kFp8Weights ? slice * 128 + (i >> 1) * 64 + mma_chunk() * 16 + (i & 1) * 8
                               : slice * 64 + i * 32 + mma_chunk() * 8;
     to.v[i] = row && k < columns ? load16(row + k) : zero16();
   }
 }
 
-FSE_D float largest_of(const Vec16& v, float m) {
+FSE_D float low_bf16(u32 two) {
+  return __uint_as_float(two << 16);
+}
+FSE_D float high_bf16(u32 two) {
+  return __uint_as_float(two & 0xffff0000u);
+}
+
+// The largest magnitude of a token in this slice, in all lanes that hold it.
+FSE_D float largest_in_slice(const Vec16 (&v)[4]) {
+  float m = 0;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    m = fmaxf(m, fabsf(bf16_to_f32(static_cast<u16>(v.w[i]))));
-    m = fmaxf(m, fabsf(bf16_to_f32(static_cast<u16>(v.w[i] >> 16))));
+  for (int i = 0; i < 16; ++i) {
+    const u32 two = v[i >> 2].w[i & 3];
+    m = fmaxf(m, fmaxf(fabsf(low_bf16(two)), fabsf(high_bf16(two))));
   }
-  return m;
+  constexpr int kStep = kWave == 32 ? 1 : 16;  // from lane to lane of one column
+  m = fmaxf(m, shfl_xor(m, kStep));
+  return fmaxf(m, shfl_xor(m, 2 * kStep));
 }
 
 // activations=fp8: one scale per token and 128 columns, which is one slice; the values stay bf16.
-FSE_D void quantise(Tokens<true>& t) {
-  float m = 0;
+FSE_D float quantise(Vec16 (&v)[4]) {
+  const float m = largest_in_slice(v);
+  const float scale = m > 0 ? m * (1.f / 448.f) : 1.f, inverse = 1.f / scale;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) m = largest_of(t.v[i], m);
-  constexpr int kStep = kWave == 32 ? 1 : 16;  // lanes of one column
-  m = fmaxf(m, shfl_xor(m, kStep));
-  m = fmaxf(m, shfl_xor(m, 2 * kStep));
-  t.scale = m > 0 ? m * (1.f / 448.f) : 1.f;
-  const float inverse = 1.f / t.scale;
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const u32 two = t.v[i].w[j];
-      const float low = round_to_e4m3(bf16_to_f32(static_cast<u16>(two)) * inverse);
-      const float high = round_to_e4m3(bf16_to_f32(static_cast<u16>(two >> 16)) * inverse);
-      t.v[i].w[j] = __float_as_uint(low) >> 16 | (__float_as_uint(high) & 0xffff0000u);
+  for (int i = 0; i < 16; ++i) {
+    u32& two = v[i >> 2].w[i & 3];
+    const float low = round_to_e4m3(low_bf16(two) * inverse);
+    const float high = round_to_e4m3(high_bf16(two) * inverse);
+    two = __float_as_uint(low) >> 16 | (__float_as_uint(high) & 0xffff0000u);
+  }
+  return scale;
+}
+
+// bf16 to f16 without loss of range: the slice is multiplied by the power of two that brings its
+// largest value to 2^14. What is 2^28 smaller than that keeps fewer bits, and does not matter.
+FSE_D float to_half(Vec16 (&v)[4], bool rescale) {
+  float factor = 1, inverse = 1;
+  if (rescale) {
+    const u32 exponent = __float_as_uint(largest_in_slice(v)) >> 23;
+    if (exponent >= 16 && exponent < 255) {  // 0, and what is as good as 0, stays as it is
+      factor = __uint_as_float(smaller(254, 127 + 14 + 127 - static_cast<int>(exponent)) << 23);
+      inverse = 1.f / factor;
     }
+  }
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    u32& two = v[i >> 2].w[i & 3];
+    const u32 high = f32_to_f16(high_bf16(two) * factor);
+    two = f32_to_f16(low_bf16(two) * factor) | high << 16;
+  }
+  return inverse;
 }
 
 // Brings tokens into the form the weights are multiplied in.
-template <Shape S, int kOp>
-FSE_D void prepare(Tokens<true>& t) {
-  if constexpr (S.format == kFp8Activations) quantise(t);
+template <Shape S, int kOp, bool kHalf>
+FSE_D void prepare(Tokens<true, kHalf>& t) {
+  t.scale = 1;
+  if constexpr (S.format == kFp8Activations) t.scale = quantise(t.v);
+  if constexpr (kHalf) {
+    t.scale *= to_half(t.v, S.format != kFp8Activations);
+  } else {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) t.v[i] = scale_tokens(t.v[i]);
+    for (Vec16& v : t.v) v = scale_tokens(v);
+  }
+  if constexpr (kHalf || S.format == kFp8Activations)
+#pragma unroll
+    for (int i = 0; i < Tokens<true, kHalf>::kResults; ++i)
+      t.results[i] = shfl(t.scale, kWave == 32 ? 4 * result_column(i) : result_column(i));
 }
-template <Shape S, int kOp>
-FSE_D void prepare(Tokens<false>& t) {
+template <Shape S, int kOp, bool kHalf>
+FSE_D void prepare(Tokens<false, kHalf>& t) {
   if constexpr (kOp == kGate && S.format == kF16)  // the router is bf16 in f16 layers too
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -82,23 +118,27 @@ FSE_D void prepare(Tokens<false>& t) {
     }
 }
 
-// One slice: d += rows x tokens, fp8 without its block scale.
-template <bool kHalf>
+// One slice: d += rows x tokens, fp8 without its block scale. kF16Weights: both are f16 in memory.
+template <bool kF16Weights>
 FSE_D void multiply_slice(float (&d)[4], const Vec16 (&rows)[2][kRowParts],
-                          const Tokens<false>& t) {
-  multiply<kHalf>(d, rows[0], t.v[0]);
-  multiply<kHalf>(d, rows[1], t.v[1]);
+                          const Tokens<false, false>& t) {
+  multiply<kF16Weights>(d, rows[0], t.v[0]);
+  multiply<kF16Weights>(d, rows[1], t.v[1]);
 }
-template <bool kHalf>
-FSE_D void multiply_slice(float (&d)[4], const Vec16 (&rows)[2][kRowParts], const Tokens<true>& t) {
+template <bool kF16Weights, bool kHalf>
+FSE_D void multiply_slice(float (&d)[4], const Vec16 (&rows)[2][kRowParts],
+                          const Tokens<true, kHalf>& t) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     Vec16 first[kRowParts], second[kRowParts];
 #pragma unroll
     for (int part = 0; part < kRowParts; ++part)
-      unpack_e4m3(rows[half][part], first[part], second[part]);
-    multiply<false>(d, first, t.v[2 * half]);
-    multiply<false>(d, second, t.v[2 * half + 1]);
+      if constexpr (kHalf)
+        unpack_e4m3_to_half(rows[half][part], first[part], second[part]);
+      else
+        unpack_e4m3(rows[half][part], first[part], second[part]);
+    multiply<kHalf>(d, first, t.v[2 * half]);
+    multiply<kHalf>(d, second, t.v[2 * half + 1]);
   }
 }
 

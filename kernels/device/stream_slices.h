@@ -6,42 +6,57 @@
 
 namespace fse::gpu {
 
-// Tile numbers of one block, cut for its teams; unit-major, so that neighbours share tokens.
-struct TileRange {
-  int first, stride, last, steps;
-  FSE_D int at(int step, int team, int teams) const { return first + step * stride + team; }
-};
+// Tile numbers of one block, step by step, cut for its teams; unit-major, so that neighbours share
+// tokens. Neighbouring blocks read neighbouring rows in round robin, which memory likes, and chunks
+// of T.robin steps keep a block with the same tokens.
 template <StreamTile T>
-FSE_D TileRange tile_range(int total, int block, int blocks) {
-  constexpr int kTeams = T.warps / T.split;
-  if constexpr (T.robin) {
-    const int first = block * kTeams, stride = blocks * kTeams;
-    return {first, stride, total, first < total ? ceil_div(total - first, stride) : 0};
+struct TileRange {
+  static constexpr int kTeams = T.warps / T.split;
+  int first, last, stride, steps;
+
+  FSE_D TileRange(int total, int block, int blocks) {
+    if constexpr (T.robin != 0) {
+      constexpr int kChunk = T.robin * kTeams;
+      first = block * kChunk;
+      last = total;
+      stride = blocks * kChunk;
+      const int whole = total / stride,
+                rest = smaller(larger(total - whole * stride - first, 0), kChunk);
+      steps = whole * T.robin + ceil_div(rest, kTeams);
+    } else {
+      first = static_cast<int>(i64{total} * block / blocks);
+      last = static_cast<int>(i64{total} * (block + 1) / blocks);
+      stride = 0;
+      steps = ceil_div(last - first, kTeams);
+    }
   }
-  const int first = static_cast<int>(i64{total} * block / blocks);
-  const int last = static_cast<int>(i64{total} * (block + 1) / blocks);
-  return {first, kTeams, last, ceil_div(last - first, kTeams)};
-}
+  FSE_D int at(int step, int team) const {
+    if constexpr (T.robin > 1)
+      return first + step / T.robin * stride + step % T.robin * kTeams + team;
+    return first + (T.robin == 1 ? step * stride : step * kTeams) + team;
+  }
+};
 
 // The slices of one warp, in order, through `T.ring` LDS slots: all but one are on their way.
 template <StreamTile T, Shape S, int kOp>
 struct SliceStream {
   using Work = StreamWork<T, S, kOp>;
-  static constexpr int kTeams = T.warps / T.split;
   static constexpr int kRowsPerPass = kWave / 8;  // 8 lanes copy the 128 bytes of a row
   static constexpr int kPasses = ceil_div(T.rows, kRowsPerPass);
 
   const Work& work;
-  TileRange range;
+  TileRange<T> range;
   char* slots;
   u64 policy;
   int tiles, turns, slices, team, member;
   // The next slice to copy: turn of step, and the lane's place in its tile.
   int step = 0, turn = 0, to = 0, from = 0;
   const char* source = nullptr;
-  int rows_left = 0, expert = 0;
+  int rows_left = 0, expert = 0, row = 0;
+  // fp8: the block scales of the slices on their way, oldest first.
+  Scales scales[T.ring - 1];
 
-  FSE_D SliceStream(const Work& w, char* lds, TileRange r, int tiles_per_unit, int slice_count)
+  FSE_D SliceStream(const Work& w, char* lds, TileRange<T> r, int tiles_per_unit, int slice_count)
       : work(w), range(r), tiles(tiles_per_unit), slices(slice_count) {
     const int warp = wave_index();
     slots = lds + warp * (T.ring * T.rows * kSliceBytes);
@@ -50,25 +65,29 @@ struct SliceStream {
     member = warp % T.split;
     turns = ceil_div(slices, T.split);
     locate();
-    for (int i = 0; i < T.ring - 1; ++i) issue();
+#pragma unroll
+    for (int i = 0; i < T.ring - 1; ++i) issue(i);
   }
 
   // Where this lane's rows of the tile at `step` begin.
   FSE_D void locate() {
-    const int tile = range.at(step, team, kTeams);
+    const int tile = range.at(step, team);
     rows_left = 0;
     if (step >= range.steps || tile >= range.last) return;
     expert = work.unit(tile / tiles).expert;
-    const int row = tile % tiles * Work::kFirstRow;
+    row = tile % tiles * Work::kFirstRow;
     rows_left = work.row_limit(expert) - row;
     source = work.weight_base(kOp == kMlp2 ? S.experts : expert) +
              i64{row + (lane_index() >> 3)} * Work::kRowBytes + (lane_index() & 7) * 16;
   }
 
-  FSE_D void issue() {
+  FSE_D void issue(int place) {
     if (step < range.steps) {
       const int slice = turn * T.split + member;
-      if (rows_left > 0 && slice < slices) copy(slice);
+      if (rows_left > 0 && slice < slices) {
+        copy(slice);
+        if constexpr (Work::kFp8Weights) scales[place] = work.scales(expert, row, slice);
+      }
       if (++turn == turns) {
         turn = 0;
         ++step;
@@ -108,10 +127,13 @@ struct SliceStream {
   }
 
   // The oldest slice has arrived; the slot read before it is filled again.
-  FSE_D const char* take() {
+  FSE_D const char* take(Scales& its) {
     async_wait<T.ring - 2>();
     wave_sync();
-    issue();
+    its = scales[0];
+#pragma unroll
+    for (int i = 0; i < T.ring - 2; ++i) scales[i] = scales[i + 1];
+    issue(T.ring - 2);
     const char* slot = slots + from * (T.rows * kSliceBytes);
     from = from + 1 == T.ring ? 0 : from + 1;
     return slot;

@@ -11,6 +11,11 @@ struct Unit {
   int count;
 };
 
+// Scales of a slice: of its gate rows and its up rows, or the same twice.
+struct Scales {
+  float v[2];
+};
+
 // Two words a unit: expert below count << 16, and begin.
 struct UnitList {
   const u32* words;
@@ -139,15 +144,21 @@ struct StreamWork {
       return smaller(S.intermediate, a.n.shared_width - (expert - S.experts) * S.intermediate);
     return kPaired ? S.intermediate : S.hidden;
   }
-  // Scale of slice `slice` of a tile whose first row is `row`; part 1: the up rows.
-  FSE_D float scale(int expert, int part, int row, int slice) const {
+  // Scales of slice `slice` of the tile that begins at `row`. kMlp2: slices run over the slots.
+  FSE_D Scales scales(int expert, int row, int slice) const {
     if constexpr (kPaired) {
       constexpr int kBlocks = ceil_div(S.intermediate, 128);
-      return a
-          .gate_up_scale[(i64{2 * expert + part} * kBlocks + row / 128) * kScaleColumns + slice];
+      const float* gate =
+          a.gate_up_scale + (i64{2 * expert} * kBlocks + row / 128) * kScaleColumns + slice;
+      return {{gate[0], gate[i64{kBlocks} * kScaleColumns]}};
     } else {
       constexpr int kBlocks = ceil_div(S.hidden, 128);
-      return a.down_scale[(i64{expert} * kBlocks + row / 128) * kScaleColumns + slice];
+      if constexpr (kOp == kMlp2) {
+        expert = S.experts + slice / kRowSlices;
+        slice %= kRowSlices;
+      }
+      const float one = a.down_scale[(i64{expert} * kBlocks + row / 128) * kScaleColumns + slice];
+      return {{one, one}};
     }
   }
 

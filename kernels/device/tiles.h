@@ -8,6 +8,9 @@
 //   plain.h     plain<PlainTile{..}, S, op>: the same ops for any shape
 //   topk.h      topk<TopkTile{..}, S>, and score<..>, select<..> of the unfused chain
 //   dispatch.h  dispatch<DispatchTile{..}>
+//   layer.h     layer<LayerTile{..}, S>: from the gate to the combine in one cooperative launch,
+//   and
+//               experts<LayerTile{..}, S>: from the dispatch to the combine
 //   rows.h      combine<RowTile{..}, S>, shared_add<..>, and renormalize<RowTile{..}>,
 //               shared_activation<..>, slot_append<..>
 
@@ -58,7 +61,7 @@ constexpr FSE_HD int weight_bytes(int format) {
 struct StreamTile {
   int dependent;  // 1: launched while the predecessor ends
   int dense;      // 1: column c is token c for every expert, no gather; tokens <= width
-  int robin;      // tile order: 0 contiguous ranges per block, 1 round robin over blocks
+  int robin;      // tile order: 0 one range per block, n: n tiles in turn over the blocks
   int warps;      // of a block
   int split;      // warps that share one tile's k
   int ring;       // slices per warp, one of them being read
@@ -77,7 +80,7 @@ constexpr FSE_HD const char* why_not(StreamTile t) {
   if (!is_one_of(t.rows, 4, 8, 16)) return "rows is 4, 8 or 16";
   if (!is_one_of(t.width, 8, 16, 32, 64)) return "width is 8, 16, 32 or 64";
   if (t.dense < 0 || t.dense > 1) return "dense is 0 or 1";
-  if (t.robin < 0 || t.robin > 1) return "robin is 0 or 1";
+  if (!is_one_of(t.robin, 0, 1, 2, 4, 8)) return "robin is 0, 1, 2, 4 or 8";
   if (t.dependent < 0 || t.dependent > 1) return "dependent is 0 or 1";
   return "";
 }
@@ -252,6 +255,60 @@ constexpr FSE_HD Launch launch_of(RowTile t, long long items, Limits d) {
 }
 constexpr FSE_HD long long row_items(Shape s, Sizes n, bool per_token) {
   return per_token ? n.tokens : static_cast<long long>(n.tokens) * ceil_div(s.hidden, 8);
+}
+
+// ---- layer: a whole layer with shared=slot or none, in one cooperative launch
+
+struct LayerTile {
+  int spread;  // 1: tokens are routed by different blocks, for one more grid barrier; 0: by each
+  int dense;   // stage 1, as in StreamTile
+  int robin;   // both stages
+  int warps;
+  int split;  // stage 2; the gate and stage 1 split k over all warps
+  int ring;
+  int rows;  // of a gate tile
+  int width;
+};
+
+constexpr FSE_HD StreamTile gate_tile(LayerTile t) {
+  return {0, 0, 1, t.warps, t.warps, t.ring, t.rows, t.width};
+}
+constexpr FSE_HD StreamTile stage1_tile(LayerTile t) {
+  return {0, t.dense, t.robin, t.warps, t.warps, t.ring, 16, t.width};
+}
+constexpr FSE_HD StreamTile stage2_tile(LayerTile t) {
+  return {0, 0, t.robin, t.warps, t.split, t.ring, 16, t.width};
+}
+// Waves that count pairs: one for each 256 of them, up to 4.
+constexpr FSE_HD int dispatch_waves(LayerTile t) {
+  return t.spread ? 4 : 1;
+}
+constexpr FSE_HD const char* why_not(LayerTile t) {
+  if (t.spread < 0 || t.spread > 1) return "spread is 0 or 1";
+  const char* gate = why_not(gate_tile(t));
+  const char* stage1 = why_not(stage1_tile(t));
+  return gate[0] ? gate : stage1[0] ? stage1 : why_not(stage2_tile(t));
+}
+constexpr FSE_HD int layer_lds(LayerTile t, Shape s, Sizes n, Routing r) {
+  const int gate = stream_layout(kGate, gate_tile(t), n).total;
+  const int stage1 = stream_layout(kStage1, stage1_tile(t), n).total;
+  const int stage2 = stream_layout(kStage2, stage2_tile(t), n).total;
+  const int route = topk_lds({0, t.warps}, s, r);
+  const int sort = dispatch_lds({0, dispatch_waves(t)}, n);
+  return larger(larger(gate, larger(stage1, stage2)), larger(route, sort));
+}
+constexpr FSE_HD const char* why_not_here(LayerTile t, Shape s, Sizes n, Routing r, Limits d) {
+  if (s.experts > kMaxExperts) return "more than 1024 experts";
+  if (n.top_k > kMaxTopK) return "top_k above 32";
+  if (!t.spread && n.tokens > t.warps) return "spread: more tokens than warps";
+  if (layer_lds(t, s, n, r) > d.lds_bytes) return "more LDS than the device has";
+  const char* gate = why_not_here(kGate, gate_tile(t), s, n, d);
+  const char* stage1 = why_not_here(kStage1, stage1_tile(t), s, n, d);
+  return gate[0] ? gate : stage1[0] ? stage1 : why_not_here(kStage2, stage2_tile(t), s, n, d);
+}
+// One block per compute unit: all of them are resident, which the grid barriers rely on.
+constexpr FSE_HD Launch launch_of(LayerTile t, Shape s, Sizes n, Routing r, Limits d) {
+  return {d.compute_units, t.warps * d.wave, layer_lds(t, s, n, r)};
 }
 
 }  // namespace fse::gpu

@@ -42,19 +42,34 @@ struct LaneExperts {
   }
 };
 
+// A token's values in registers: all loads are on their way before the first is used. What does not
+// exist is NaN.
 template <Shape S>
-FSE_D ScoreRule score_rule(const Args& a, const float* logits) {
-  using Experts = LaneExperts<S>;
+struct LaneValues {
+  float v[LaneExperts<S>::kCount];
+  FSE_D explicit LaneValues(const float* from) {
+    using Experts = LaneExperts<S>;
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      v[i] = Experts::exists(i) ? from[Experts::id(i)] : __uint_as_float(0x7fc00000u);
+  }
+};
+
+template <Shape S>
+FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool needs_sum) {
   ScoreRule rule{a.r.sigmoid != 0, -infinity(), 0};
   if (rule.sigmoid) return rule;
 #pragma unroll
-  for (int i = 0; i < Experts::kCount; ++i)
-    if (Experts::exists(i)) rule.largest = fmaxf(rule.largest, logits[Experts::id(i)]);
+  for (const float logit : logits.v) rule.largest = fmaxf(rule.largest, logit);  // NaN is left out
   rule.largest = wave_max(rule.largest);
+  if (!needs_sum) return rule;
+  if (fabsf(rule.largest) == infinity()) {
+    for (const float logit : logits.v)
+      if (logit == logit) rule.sum += exponential(rule, logit);
+  } else {
 #pragma unroll
-  for (int i = 0; i < Experts::kCount; ++i) {
-    const float logit = Experts::exists(i) ? logits[Experts::id(i)] : -infinity();
-    if (Experts::exists(i) && logit == logit) rule.sum += exponential(rule, logit);
+    for (const float logit : logits.v)
+      rule.sum += logit == logit ? exp_accurate(logit - rule.largest) : 0.f;
   }
   rule.sum = wave_sum(rule.sum);
   return rule;
@@ -62,6 +77,9 @@ FSE_D ScoreRule score_rule(const Args& a, const float* logits) {
 
 // Without a bias or sums of scores, softmax selects as its logits do, whose order f32 keeps better
 // than that of the scores. Scores that underflow in float64 (745 below the largest) tie at 0.
+FSE_D bool selects_by_logit(const Args& a) {
+  return !a.r.sigmoid && !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
+}
 FSE_D float logit_key(const ScoreRule& rule, float logit) {
   const bool finite = fabsf(rule.largest) < infinity();
   return finite ? fmaxf(logit, rule.largest - 745.2f) : exponential(rule, logit);
@@ -108,15 +126,24 @@ FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
   using Experts = LaneExperts<S>;
   int chosen = 0, best_at = 0;
   u32 best = 0;
-  const auto scan = [&] {
-    best = words[0];
-    best_at = 0;
+  const auto scan = [&] {  // a tree, whose depth and not whose width is what a round waits for
+    u32 most[Experts::kCount];
+    int at[Experts::kCount];
 #pragma unroll
-    for (int i = 1; i < Experts::kCount; ++i)
-      if (words[i] > best) {
-        best = words[i];
-        best_at = i;
-      }
+    for (int i = 0; i < Experts::kCount; ++i) {
+      most[i] = words[i];
+      at[i] = i;
+    }
+#pragma unroll
+    for (int step = 1; step < Experts::kCount; step *= 2)
+#pragma unroll
+      for (int i = 0; i + step < Experts::kCount; i += 2 * step)
+        if (most[i + step] > most[i]) {
+          most[i] = most[i + step];
+          at[i] = at[i + step];
+        }
+    best = most[0];
+    best_at = at[0];
   };
   scan();
   for (int j = 0; j < top_k; ++j) {
@@ -134,10 +161,10 @@ FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
 
 // values: logits (kScored false) or scores of one token.
 template <Shape S, bool kScored>
-FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const float* values, char* lds) {
+FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const LaneValues<S>& values,
+                         char* lds) {
   using Experts = LaneExperts<S>;
-  const bool by_logit =
-      !kScored && !rule.sigmoid && !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
+  const bool by_logit = !kScored && selects_by_logit(a);
   float keys[Experts::kCount];
   u32 words[Experts::kCount];
 #pragma unroll
@@ -145,7 +172,7 @@ FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const float* valu
     words[i] = 0;
     keys[i] = -infinity();
     if (!Experts::exists(i)) continue;
-    const float v = values[Experts::id(i)];
+    const float v = values.v[i];
     if (v == v) {
       keys[i] = by_logit ? logit_key(rule, v) : kScored ? v : score_of(rule, v);
       if (a.selection_bias) keys[i] += a.selection_bias[Experts::id(i)];
@@ -175,8 +202,10 @@ FSE_D void weigh_shared(const Args& a, i64 token) {
 template <Shape S>
 FSE_D void topk_token(const Args& a, i64 token, char* lds) {
   const float* logits = a.router_logits + token * a.n.logits_stride;
-  const ScoreRule rule = score_rule<S>(a, logits);
-  const int id = choose_experts<S, false>(a, rule, logits, lds);
+  const LaneValues<S> values(logits);
+  // Renormalised weights do not depend on the sum over all experts.
+  const ScoreRule rule = score_rule<S>(a, values, !a.r.renormalize || !selects_by_logit(a));
+  const int id = choose_experts<S, false>(a, rule, values, lds);
   const bool mine = lane_index() < a.n.top_k;
   const float score = mine ? score_of(rule, logits[id]) : 0.f;
   float weight = score == score ? score : 0.f;
@@ -209,9 +238,12 @@ __global__ void __launch_bounds__(T.warps* kWave) score(const Args a) {
   begin_dependent<T.dependent != 0>();
   for_each_token<T, S>(a, [&](i64 token, char*) {
     const float* logits = a.router_logits + token * a.n.logits_stride;
-    const ScoreRule rule = score_rule<S>(a, logits);
-    for (int e = lane_index(); e < S.experts; e += kWave)
-      a.scores[token * S.experts + e] = score_of(rule, logits[e]);
+    const LaneValues<S> values(logits);
+    const ScoreRule rule = score_rule<S>(a, values, true);
+#pragma unroll
+    for (int i = 0; i < LaneExperts<S>::kCount; ++i)
+      if (LaneExperts<S>::exists(i))
+        a.scores[token * S.experts + LaneExperts<S>::id(i)] = score_of(rule, values.v[i]);
   });
 }
 
@@ -221,7 +253,7 @@ __global__ void __launch_bounds__(T.warps* kWave) select(const Args a) {
   begin_dependent<T.dependent != 0>();
   for_each_token<T, S>(a, [&](i64 token, char* lds) {
     const float* scores = a.scores + token * S.experts;
-    const int id = choose_experts<S, true>(a, ScoreRule{}, scores, lds);
+    const int id = choose_experts<S, true>(a, ScoreRule{}, LaneValues<S>(scores), lds);
     const float score = lane_index() < a.n.top_k ? scores[id] : 0.f;
     if (lane_index() < a.n.top_k)
       store_choice(a, token, lane_index(), id, score == score ? score : 0.f);

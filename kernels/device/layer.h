@@ -1,0 +1,63 @@
+#pragma once
+// A layer in one cooperative launch: the ops of the staged form, with grid barriers for launches.
+// While blocks wait for the slowest, the weights of the next op are already on their way.
+#include "kernels/device/dispatch.h"
+#include "kernels/device/rows.h"
+#include "kernels/device/stream.h"
+#include "kernels/device/topk.h"
+
+namespace fse::gpu {
+
+// Waves of all blocks, or of each block alone, route the tokens. In the latter case every block
+// stores the same words: what it reads back is its own.
+template <LayerTile T, Shape S>
+FSE_D void route_tokens(const Args& a, char* lds) {
+  const int wave = wave_index();
+  char* own = lds + wave * (topk_lds({0, T.warps}, S, a.r) / T.warps);
+  const int first = T.spread ? wave * block_count() + block_index() : wave;
+  const int stride = T.warps * (T.spread ? block_count() : 1);
+  for (i64 t = first; t < a.n.tokens; t += stride) topk_token<S>(a, t, own);
+}
+
+// From the dispatch on; `barrier` is the first that is free.
+template <LayerTile T, Shape S>
+FSE_D void expert_ops(const Args& a, char* lds, int barrier) {
+  // Every block sorts for itself and stores the same words, as above.
+  dispatch_op<dispatch_waves(T)>(a, lds);
+  block_sync();
+  stream_op<stage1_tile(T), S, kStage1>(
+      a, lds, [] {}, [] {});
+  grid_arrive(a.barrier, barrier);
+  stream_op<stage2_tile(T), S, kStage2>(
+      a, lds, [] {}, [&] { grid_wait(a.barrier, barrier); });
+  grid_arrive(a.barrier, barrier + 1);
+  grid_wait(a.barrier, barrier + 1);
+  combine_op<S>(a, block_index(), block_count());
+  grid_leave(a.barrier);
+}
+
+template <LayerTile T, Shape S>
+__global__ void __launch_bounds__(T.warps* kWave) experts(const Args a) {
+  static_assert(why_not(T)[0] == 0, "experts: the tile is not legal, see why_not(LayerTile)");
+  expert_ops<T, S>(a, dynamic_lds(), 0);
+}
+
+template <LayerTile T, Shape S>
+__global__ void __launch_bounds__(T.warps* kWave) layer(const Args a) {
+  static_assert(why_not(T)[0] == 0, "layer: the tile is not legal, see why_not(LayerTile)");
+  char* lds = dynamic_lds();
+  stream_op<gate_tile(T), S, kGate>(
+      a, lds, [] {}, [] {});
+  grid_arrive(a.barrier, 0);
+  grid_wait(a.barrier, 0);
+  route_tokens<T, S>(a, lds);
+  if constexpr (T.spread != 0) {
+    grid_arrive(a.barrier, 1);
+    grid_wait(a.barrier, 1);
+  } else {
+    block_sync();
+  }
+  expert_ops<T, S>(a, lds, 2);
+}
+
+}  // namespace fse::gpu
