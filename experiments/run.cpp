@@ -53,7 +53,7 @@ std::vector<LayerGroup> group_pending(const std::vector<CaseRecord>& cases) {
         fmt::format("{}tp={}\nseed={}\nmodel={}\n", canonical_text(spec.layer), spec.tp, spec.seed,
                     spec.layer.model);
     const std::string key =
-        fmt::format("{}tokens={}\n{}", layer_key, spec.tokens, workload_key(spec));
+        fmt::format("{}tokens={}\n{}", layer_key, spec.tokens, workload_key(spec, {}));
     const auto [layer_it, new_layer] = layer_at.try_emplace(layer_key, groups.size());
     if (new_layer) groups.push_back({spec.layer, spec.tp, spec.seed, {}});
     LayerGroup& layer = groups[layer_it->second];
@@ -90,7 +90,8 @@ void run_layer(RunContext& context, LayerGroup group) {
   const std::vector<LayerWeights> sets =
       random_weights(group.layer, shard, group.seed, rotation.sets);
   for (const WorkloadGroup& workload : group.workloads) {
-    context.ledger.workload = workload_key(workload.cases.front().spec);
+    context.ledger.workload = workload_key(workload.cases.front().spec, rotation);
+    raise_ceilings(context);
     run_group(context, workload, sets);
   }
 }

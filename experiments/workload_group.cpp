@@ -178,7 +178,7 @@ AttemptRecord describe(const RunContext& context, const Entry& entry,
   return record;
 }
 
-void measure_entries(const RunContext& context, const std::vector<std::unique_ptr<Entry>>& entries,
+void measure_entries(RunContext& context, const std::vector<std::unique_ptr<Entry>>& entries,
                      const Workload& workload) {
   std::vector<Contestant> contestants;
   std::vector<AttemptRecord> records;
@@ -195,6 +195,7 @@ void measure_entries(const RunContext& context, const std::vector<std::unique_pt
   const std::vector<Load> loads = realised_loads(contestants.front(), workload);
   const std::vector<LayerMeasurement> measured =
       measure_layers(contestants, workload, context.measure, spec.seed, interrupted);
+  raise_ceilings(context);
   for (size_t i = 0; i < entries.size(); ++i)
     close_case(context, entries[i]->record->spec,
                describe(context, *entries[i], measured[i], loads, std::move(records[i])));
@@ -206,9 +207,18 @@ double gigabytes(int64_t bytes) {
 
 }  // namespace
 
-std::string workload_key(const Case& spec) {
-  return fmt::format("routing={} cache={} seed={}", to_text(spec.routing), to_name(spec.cache),
-                     spec.seed);
+std::string workload_key(const Case& spec, const Rotation& rotation) {
+  std::string key = fmt::format("routing={} cache={} seed={} sets={}", to_text(spec.routing),
+                                to_name(spec.cache), spec.seed, rotation.sets);
+  if (rotation.shortfall_bytes > 0)
+    key += fmt::format(" shortfall_bytes={}", rotation.shortfall_bytes);
+  return key;
+}
+
+void raise_ceilings(RunContext& context) {
+  Ledger& ledger = context.ledger;
+  ledger.read_gbs = std::max(ledger.read_gbs, context.backend.measure_read_gbs());
+  ledger.peak_gflops = std::max(ledger.peak_gflops, context.backend.measure_peak_gflops());
 }
 
 std::string out_of_memory(const LayerPlan& plan, const DeviceInfo& device, int sets) {
@@ -222,7 +232,7 @@ std::string out_of_memory(const LayerPlan& plan, const DeviceInfo& device, int s
       device.name, gigabytes(device.memory_bytes));
 }
 
-void run_group(const RunContext& context, const WorkloadGroup& group,
+void run_group(RunContext& context, const WorkloadGroup& group,
                const std::vector<LayerWeights>& sets) {
   const Case& first = group.cases.front().spec;
   context.progress.activity(fmt::format("drawing inputs tokens={}", first.tokens));

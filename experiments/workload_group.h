@@ -6,6 +6,7 @@
 #include "kernels/backend.h"
 #include "tuner/measure.h"
 #include "tuner/tune.h"
+#include "tuner/workload_sets.h"
 
 namespace fse {
 
@@ -25,13 +26,18 @@ struct WorkloadGroup {
   Shard shard;
 };
 
-// "routing=uniform cache=cold_weights seed=1": what a step's time depends on besides its key.
-std::string workload_key(const Case&);
+// "routing=uniform cache=cold_weights seed=1 sets=33": what a step's time depends on besides its
+// key, with what the rotation lacks to twice the last-level cache where memory is short.
+std::string workload_key(const Case&, const Rotation&);
+
+// Measures the device's read bandwidth and peak rate once more and keeps the larger values:
+// whatever else runs on the machine can only make a ceiling look lower than it is.
+void raise_ceilings(RunContext&);
 
 // Tunes every step of every case, verifies the layers, measures those that are right in interleaved
 // rounds, and records all of it. A case that fails is recorded with its reason and the others go
 // on. Throws Error(incomplete) when interrupted.
-void run_group(const RunContext&, const WorkloadGroup&, const std::vector<LayerWeights>& sets);
+void run_group(RunContext&, const WorkloadGroup&, const std::vector<LayerWeights>& sets);
 
 // Records a case that cannot be measured, with its outcome.
 void fail_case(const RunContext&, const Case&, Outcome);

@@ -13,8 +13,8 @@ namespace fse {
 struct MeasureSpec {
   Cache cache = Cache::cold_weights;
   int min_rounds = 25;
-  double interval = 0.02;   // stop when the 95 % interval is within +- this share of the median
-  double max_seconds = 20;  // per layer; the interval that was reached is stored either way
+  double interval = 0.02;  // stop when the 95 % interval is within +- this share of the median
+  double max_seconds = 3;  // per layer; the interval that was reached is stored either way
 };
 
 // One variant in a race: its session, and what executes each step.
