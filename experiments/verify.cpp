@@ -184,6 +184,11 @@ void verify_dtype(Backend& backend, const ModelConfig& config, const VerifyOptio
 }  // namespace
 
 int verify_layer(const VerifyOptions& options) {
+  if (!std::filesystem::exists(options.dir / "model.safetensors") &&
+      !std::filesystem::exists(options.dir / "model.safetensors.index.json"))
+    fail_usage(
+        fmt::format("{}: expected config.json and model.safetensors (or its index file) there",
+                    options.dir.string()));
   const ModelConfig config = import_config(options.dir / "config.json");
   if (!config.storage_supported)
     throw Refused(fmt::format("{}: weights stored as {} cannot be loaded",
