@@ -2,6 +2,7 @@
 // A layer in one cooperative launch: the ops of the staged form, with grid barriers for launches.
 // While blocks wait for the slowest, the weights of the next op are already on their way.
 #include "kernels/device/dispatch.h"
+#include "kernels/device/owned.h"
 #include "kernels/device/rows.h"
 #include "kernels/device/stream.h"
 #include "kernels/device/topk.h"
@@ -22,17 +23,20 @@ FSE_D void route_tokens(const Args& a, char* lds) {
 // From the dispatch on; `barrier` is the first that is free.
 template <LayerTile T, Shape S>
 FSE_D void expert_ops(const Args& a, char* lds, int barrier) {
-  // Every block sorts for itself and stores the same words, as above.
-  dispatch_op<dispatch_waves(T)>(a, lds);
-  block_sync();
-  stream_op<stage1_tile(T), S, kStage1>(
-      a, lds, [] {}, [] {});
-  grid_arrive(a.barrier, barrier);
-  stream_op<stage2_tile(T), S, kStage2>(
-      a, lds, [] {}, [&] { grid_wait(a.barrier, barrier); });
-  grid_arrive(a.barrier, barrier + 1);
-  grid_wait(a.barrier, barrier + 1);
-  combine_op<S>(a, block_index(), block_count());
+  if constexpr (T.owned != 0) {
+    owned_ops<T, S>(a, lds, barrier);
+  } else {
+    const BuildFromOffsets<false> plan{lds};
+    // Every block sorts for itself and stores the same words, as above.
+    dispatch_op<dispatch_waves(T)>(a, lds);
+    block_sync();
+    stream_op<stage1_tile(T), S, kStage1>(a, lds, plan, [] {});
+    grid_arrive(a.barrier, barrier);
+    stream_op<stage2_tile(T), S, kStage2>(a, lds, plan, [&] { grid_wait(a.barrier, barrier); });
+    grid_arrive(a.barrier, barrier + 1);
+    grid_wait(a.barrier, barrier + 1);
+    combine_op<S>(a, block_index(), block_count());
+  }
   grid_leave(a.barrier);
 }
 
@@ -46,8 +50,7 @@ template <LayerTile T, Shape S>
 __global__ void __launch_bounds__(T.warps* kWave) layer(const Args a) {
   static_assert(why_not(T)[0] == 0, "layer: the tile is not legal, see why_not(LayerTile)");
   char* lds = dynamic_lds();
-  stream_op<gate_tile(T), S, kGate>(
-      a, lds, [] {}, [] {});
+  stream_op<gate_tile(T), S, kGate>(a, lds, BuildFromOffsets<false>{lds}, [] {});
   grid_arrive(a.barrier, 0);
   grid_wait(a.barrier, 0);
   route_tokens<T, S>(a, lds);

@@ -190,17 +190,16 @@ struct StreamTask {
   }
 };
 
-// The whole op. `before_plan` returns when the units are known (the dispatch has ended), and
-// `before_tokens` when the activations are; between the two the first weights are already on their
-// way. Only stage 1 needs its predecessor to know which weights it will read.
-template <StreamTile T, Shape S, int kOp, class Before1, class Before2>
-FSE_D void stream_op(const Args& a, char* lds, Before1 before_plan, Before2 before_tokens) {
+// The whole op. `plan` fills in the work, waiting for what that needs (stage 1: the dispatch);
+// `before_tokens` returns when the activations are there. Between the two the first weights are
+// already on their way.
+template <StreamTile T, Shape S, int kOp, class Plan, class Before>
+FSE_D void stream_op(const Args& a, char* lds, Plan plan, Before before_tokens) {
   using Task = StreamTask<T, S, kOp>;
-  before_plan();
   StreamWork<T, S, kOp> work(a);
-  work.build(lds);
+  plan(work);
   const int tiles = tiles_per_unit(kOp, T, S, a.n);
-  const TileRange<T> range(work.list.count * tiles, block_index(), block_count());
+  const TileRange<T, kOp> range(work.list.count, tiles, block_index(), block_count());
   const int slices = Task::Work::kRowSlices * (kOp == kMlp2 ? a.n.slots : 1);
   typename Task::Slices stream(work, lds, range, tiles, slices);
   before_tokens();
@@ -213,12 +212,23 @@ FSE_D void stream_op(const Args& a, char* lds, Before1 before_plan, Before2 befo
   }
 }
 
+// A generic lambda would do, but NVRTC takes it for a host function.
+template <bool kWaits>
+struct BuildFromOffsets {
+  char* lds;
+  template <class Work>
+  FSE_D void operator()(Work& work) const {
+    begin_dependent<kWaits>();
+    work.build(lds);
+  }
+};
+
 template <StreamTile T, Shape S, int kOp>
 __global__ void __launch_bounds__(T.warps* kWave) stream(const Args a) {
   static_assert(why_not(T)[0] == 0, "stream: the tile is not legal, see why_not(StreamTile)");
-  stream_op<T, S, kOp>(
-      a, dynamic_lds(), [] { begin_dependent<T.dependent && kOp == kStage1>(); },
-      [] { begin_dependent<T.dependent && kOp != kStage1>(); });
+  stream_op<T, S, kOp>(a, dynamic_lds(),
+                       BuildFromOffsets < T.dependent && kOp == kStage1 > {dynamic_lds()},
+                       [] { begin_dependent<T.dependent && kOp != kStage1>(); });
 }
 
 }  // namespace fse::gpu

@@ -9,13 +9,19 @@ namespace fse::gpu {
 // Tile numbers of one block, step by step, cut for its teams; unit-major, so that neighbours share
 // tokens. Neighbouring blocks read neighbouring rows in round robin, which memory likes, and chunks
 // of T.robin steps keep a block with the same tokens.
-template <StreamTile T>
+template <StreamTile T, int kOp>
 struct TileRange {
   static constexpr int kTeams = T.warps / T.split;
   int first, last, stride, steps;
 
-  FSE_D TileRange(int total, int block, int blocks) {
-    if constexpr (T.robin != 0) {
+  FSE_D TileRange(int units, int tiles, int block, int blocks) {
+    const int total = units * tiles;
+    if constexpr (kOp == kOwnedStage2) {  // one tile of each unit
+      first = block;
+      last = block < tiles ? total : 0;
+      stride = tiles;
+      steps = block < tiles ? ceil_div(units, kTeams) : 0;
+    } else if constexpr (T.robin != 0) {
       constexpr int kChunk = T.robin * kTeams;
       first = block * kChunk;
       last = total;
@@ -31,6 +37,7 @@ struct TileRange {
     }
   }
   FSE_D int at(int step, int team) const {
+    if constexpr (kOp == kOwnedStage2) return first + (step * kTeams + team) * stride;
     if constexpr (T.robin > 1)
       return first + step / T.robin * stride + step % T.robin * kTeams + team;
     return first + (T.robin == 1 ? step * stride : step * kTeams) + team;
@@ -45,7 +52,7 @@ struct SliceStream {
   static constexpr int kPasses = ceil_div(T.rows, kRowsPerPass);
 
   const Work& work;
-  TileRange<T> range;
+  TileRange<T, kOp> range;
   char* slots;
   u64 policy;
   int tiles, turns, slices, team, member;
@@ -56,7 +63,8 @@ struct SliceStream {
   // fp8: the block scales of the slices on their way, oldest first.
   Scales scales[T.ring - 1];
 
-  FSE_D SliceStream(const Work& w, char* lds, TileRange<T> r, int tiles_per_unit, int slice_count)
+  FSE_D SliceStream(const Work& w, char* lds, TileRange<T, kOp> r, int tiles_per_unit,
+                    int slice_count)
       : work(w), range(r), tiles(tiles_per_unit), slices(slice_count) {
     const int warp = wave_index();
     slots = lds + warp * (T.ring * T.rows * kSliceBytes);

@@ -56,7 +56,8 @@ FSE_D UnitList build_units(const int* offsets, int experts, int width, u32* word
 // What the five ops read and write, given the tile.
 template <StreamTile T, Shape S, int kOp>
 struct StreamWork {
-  static constexpr bool kGrouped = kOp == kStage1 || kOp == kStage2;
+  static constexpr bool kOwned = kOp == kOwnedStage2;
+  static constexpr bool kGrouped = kOp == kStage1 || kOp == kStage2 || kOwned;
   static constexpr bool kPaired = kOp == kStage1 || kOp == kMlp1;  // gate rows beside up rows
   static constexpr int kFormat = kOp == kGate ? kBf16 : S.format;
   static constexpr bool kFp8Weights = kFormat >= kFp8;
@@ -73,6 +74,7 @@ struct StreamWork {
   const int* pairs;      // of all sorted rows, in LDS where they fit
   const float* weights;  // stage 2: of all sorted rows, by row in LDS, else by pair
   bool staged;
+  float* sums = nullptr;  // kOwnedStage2: this team's, [token][row], rows padded to 17
 
   FSE_D explicit StreamWork(const Args& args) : a(args), list{}, pairs(nullptr), weights(nullptr) {}
 
@@ -123,7 +125,7 @@ struct StreamWork {
       const int token = T.dense ? c : pairs[u.begin + c] / a.n.choices;
       return x + i64{token} * S.hidden;
     }
-    if constexpr (kOp == kStage2)
+    if constexpr (kOp == kStage2 || kOwned)
       return static_cast<const u16*>(a.h) + i64{u.begin + c} * S.intermediate;
     return static_cast<const u16*>(a.shared_h) +
            i64{u.begin + c} * (i64{a.n.slots} * S.intermediate);
@@ -166,6 +168,11 @@ struct StreamWork {
   FSE_D void store(const Unit& u, int m, int row, float value, float up) const {
     if constexpr (kOp == kGate) {
       a.gate_out[i64{u.begin + m} * a.n.logits_stride + row] = value;
+      return;
+    }
+    if constexpr (kOwned) {
+      const int token = pairs[u.begin + m] / a.n.choices;
+      sums[token * 17 + row % 16] += value * weights[u.begin + m];
       return;
     }
     u16* to = nullptr;

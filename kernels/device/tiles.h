@@ -85,12 +85,15 @@ constexpr FSE_HD const char* why_not(StreamTile t) {
   return "";
 }
 
-// The five ops a streaming kernel can do; a template argument beside tile and shape.
+// The ops a streaming kernel can do; a template argument beside tile and shape.
 inline constexpr int kGate = 0;
 inline constexpr int kStage1 = 1;
 inline constexpr int kStage2 = 2;
 inline constexpr int kMlp1 = 3;
 inline constexpr int kMlp2 = 4;
+// Stage 2 and combine in one, inside layer.h: a block owns 16 rows of the output and walks all
+// units.
+inline constexpr int kOwnedStage2 = 5;
 
 // Bytes of one weight row: what is streamed per row of a tile.
 constexpr FSE_HD int row_bytes(int op, Shape s) {
@@ -142,8 +145,8 @@ constexpr FSE_HD const char* why_not_here(int op, StreamTile t, Shape s, Sizes n
 // 2 up rows into a tile.
 constexpr FSE_HD int tiles_per_unit(int op, StreamTile t, Shape s, Sizes n) {
   if (op == kGate) return ceil_div(n.row_end - n.row_begin, t.rows);
-  return op == kStage2 || op == kMlp2 ? ceil_div(s.hidden, t.rows)
-                                      : ceil_div(s.intermediate, t.rows / 2);
+  return op == kStage1 || op == kMlp1 ? ceil_div(s.intermediate, t.rows / 2)
+                                      : ceil_div(s.hidden, t.rows);
 }
 
 constexpr FSE_HD Launch launch_of(int op, StreamTile t, Shape s, Sizes n, Limits d) {
@@ -260,6 +263,7 @@ constexpr FSE_HD long long row_items(Shape s, Sizes n, bool per_token) {
 // ---- layer: a whole layer with shared=slot or none, in one cooperative launch
 
 struct LayerTile {
+  int owned;   // 1: stage 2 adds up its output rows itself, for up to 8 tokens; 0: y and combine
   int spread;  // 1: tokens are routed by different blocks, for one more grid barrier; 0: by each
   int dense;   // stage 1, as in StreamTile
   int robin;   // both stages
@@ -284,23 +288,51 @@ constexpr FSE_HD int dispatch_waves(LayerTile t) {
   return t.spread ? 4 : 1;
 }
 constexpr FSE_HD const char* why_not(LayerTile t) {
+  if (t.owned < 0 || t.owned > 1) return "owned is 0 or 1";
   if (t.spread < 0 || t.spread > 1) return "spread is 0 or 1";
+  if (t.owned && t.spread) return "owned: every block routes the tokens itself, spread is 0";
   const char* gate = why_not(gate_tile(t));
   const char* stage1 = why_not(stage1_tile(t));
   return gate[0] ? gate : stage1[0] ? stage1 : why_not(stage2_tile(t));
 }
+
+inline constexpr int kOwnedTokens = 8;
+
+// Byte offsets in LDS of what outlives an op where `owned`: the sorted pairs and their weights, the
+// units, and each team's sums of the block's output rows.
+struct OwnedLayout {
+  int pairs, weights, ids, units, sums, total;
+};
+constexpr FSE_HD OwnedLayout owned_layout(LayerTile t, Sizes n) {
+  const int pairs = n.tokens * n.choices;
+  const StreamLayout stage1 = stream_layout(kStage1, stage1_tile(t), n);
+  const StreamLayout stage2 = stream_layout(kStage2, stage2_tile(t), n);
+  OwnedLayout l{};
+  l.pairs = larger(stage1.units, stage2.units);
+  l.weights = l.pairs + 4 * pairs;
+  l.ids = l.weights + 4 * pairs;
+  l.units = l.ids + 4 * pairs;
+  l.sums = l.units + 8 * pairs + 8;
+  l.total = ceil_div(l.sums + t.warps / t.split * kOwnedTokens * 17 * 4, 16) * 16;
+  return l;
+}
+
 constexpr FSE_HD int layer_lds(LayerTile t, Shape s, Sizes n, Routing r) {
   const int gate = stream_layout(kGate, gate_tile(t), n).total;
   const int stage1 = stream_layout(kStage1, stage1_tile(t), n).total;
   const int stage2 = stream_layout(kStage2, stage2_tile(t), n).total;
   const int route = topk_lds({0, t.warps}, s, r);
-  const int sort = dispatch_lds({0, dispatch_waves(t)}, n);
+  const int sort = t.owned ? owned_layout(t, n).total : dispatch_lds({0, dispatch_waves(t)}, n);
   return larger(larger(gate, larger(stage1, stage2)), larger(route, sort));
 }
 constexpr FSE_HD const char* why_not_here(LayerTile t, Shape s, Sizes n, Routing r, Limits d) {
   if (s.experts > kMaxExperts) return "more than 1024 experts";
   if (n.top_k > kMaxTopK) return "top_k above 32";
   if (!t.spread && n.tokens > t.warps) return "spread: more tokens than warps";
+  if (t.owned && n.tokens > kOwnedTokens) return "owned: more than 8 tokens";
+  if (t.owned && n.tokens * n.choices > t.warps * d.wave) return "owned: more pairs than threads";
+  if (t.owned && ceil_div(s.hidden, 16) > d.compute_units)
+    return "owned: more than 16 output rows per compute unit";
   if (layer_lds(t, s, n, r) > d.lds_bytes) return "more LDS than the device has";
   const char* gate = why_not_here(kGate, gate_tile(t), s, n, d);
   const char* stage1 = why_not_here(kStage1, stage1_tile(t), s, n, d);

@@ -64,6 +64,7 @@ FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool need
   rule.largest = wave_max(rule.largest);
   if (!needs_sum) return rule;
   if (fabsf(rule.largest) == infinity()) {
+#pragma unroll
     for (const float logit : logits.v)
       if (logit == logit) rule.sum += exponential(rule, logit);
   } else {
@@ -80,9 +81,30 @@ FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool need
 FSE_D bool selects_by_logit(const Args& a) {
   return !a.r.sigmoid && !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
 }
-FSE_D float logit_key(const ScoreRule& rule, float logit) {
-  const bool finite = fabsf(rule.largest) < infinity();
-  return finite ? fmaxf(logit, rule.largest - 745.2f) : exponential(rule, logit);
+
+// What experts are ordered by; -inf where the value is NaN. kScored: values are scores, not logits.
+template <Shape S, bool kScored>
+FSE_D void selection_keys(float (&keys)[LaneExperts<S>::kCount], const Args& a,
+                          const ScoreRule& rule, const LaneValues<S>& values) {
+  using Experts = LaneExperts<S>;
+  const bool by_logit = !kScored && selects_by_logit(a) && fabsf(rule.largest) < infinity();
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) keys[i] = values.v[i];
+  if (by_logit) {  // the common case stays short: code that runs once is fetched once
+    const float floor = rule.largest - 745.2f;
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      if (keys[i] == keys[i]) keys[i] = fmaxf(keys[i], floor);
+  } else if (!kScored) {
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i) keys[i] = score_of(rule, keys[i]);
+  }
+  if (a.selection_bias)
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      if (Experts::exists(i)) keys[i] += a.selection_bias[Experts::id(i)];
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) keys[i] = keys[i] == keys[i] ? keys[i] : -infinity();
 }
 
 // Entries of groups that are not kept become 0. `lds` holds this wave's keys and groups.
@@ -159,26 +181,15 @@ FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
   return chosen;
 }
 
-// values: logits (kScored false) or scores of one token.
 template <Shape S, bool kScored>
 FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const LaneValues<S>& values,
                          char* lds) {
   using Experts = LaneExperts<S>;
-  const bool by_logit = !kScored && selects_by_logit(a);
   float keys[Experts::kCount];
   u32 words[Experts::kCount];
+  selection_keys<S, kScored>(keys, a, rule, values);
 #pragma unroll
-  for (int i = 0; i < Experts::kCount; ++i) {
-    words[i] = 0;
-    keys[i] = -infinity();
-    if (!Experts::exists(i)) continue;
-    const float v = values.v[i];
-    if (v == v) {
-      keys[i] = by_logit ? logit_key(rule, v) : kScored ? v : score_of(rule, v);
-      if (a.selection_bias) keys[i] += a.selection_bias[Experts::id(i)];
-    }
-    words[i] = order_word(keys[i]);
-  }
+  for (int i = 0; i < Experts::kCount; ++i) words[i] = Experts::exists(i) ? order_word(keys[i]) : 0;
   if (a.r.groups > 1) drop_groups<S>(a, words, keys, lds);
   return choose<S>(words, a.n.top_k);
 }

@@ -76,7 +76,7 @@ TEST_CASE("a launch has at most one block per compute unit, and none without wor
 }
 
 TEST_CASE("the whole layer's LDS is that of its hungriest op") {
-  const LayerTile t{0, 1, 1, 16, 1, 3, 8, 8};
+  const LayerTile t{1, 0, 1, 1, 16, 4, 3, 8, 8};
   const Routing r{0, 1, 1, 0, 1, 1.f, 1, 1.f, 1};
   CHECK(std::string(why_not(t)) == "");
   CHECK(layer_lds(t, kQwen, kDecode, r) >= stream_layout(kStage2, stage2_tile(t), kDecode).total);
@@ -84,4 +84,18 @@ TEST_CASE("the whole layer's LDS is that of its hungriest op") {
   Sizes many = kDecode;
   many.tokens = 17;
   CHECK(std::string(why_not_here(t, kQwen, many, r, kH100)).find("spread") == 0);
+  many.tokens = 9;
+  CHECK(std::string(why_not_here(t, kQwen, many, r, kH100)).find("owned") == 0);
+  const Shape wide{kBf16, 5120, 384, 160};  // 320 tiles of 16 output rows
+  CHECK(std::string(why_not_here(t, wide, kDecode, r, kH100)).find("owned") == 0);
+}
+
+TEST_CASE("what outlives an op in LDS lies behind the ring and the sums of both stages") {
+  const LayerTile t{1, 0, 1, 1, 16, 4, 3, 8, 8};
+  const OwnedLayout l = owned_layout(t, kDecode);
+  CHECK(l.pairs >= stream_layout(kStage1, stage1_tile(t), kDecode).units);
+  CHECK(l.pairs >= stream_layout(kStage2, stage2_tile(t), kDecode).units);
+  CHECK(l.weights - l.pairs == 4 * 88);
+  CHECK(l.sums - l.units >= 8 * 88 + 4);  // the units, and how many there are
+  CHECK(l.total - l.sums >= 4 * 8 * 17 * 4);
 }
