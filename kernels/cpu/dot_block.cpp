@@ -16,7 +16,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr int kRows = 4;       // of weights in a register block
-constexpr int kMaxTokens = 6;  // 4 * 6 sums + 4 weights + 1 input = 29 of AVX-512's 32 registers
+constexpr int kMaxTokens = 6;  // 4 * 6 sums + 4 weights + 1 input = 29 of 32 registers
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(F32()));
 
 // Four weight rows over one range of the sum, as f32.

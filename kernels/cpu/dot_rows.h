@@ -24,6 +24,7 @@ struct DotRows {
 struct StreamTile {
   int rows = 1;           // 1: rows one after the other; 4: four side by side share each input
   bool prefetch = false;  // ask for memory ahead; else leave that to the hardware
+  bool shift = false;     // fp8_block128: widen codes by shifts instead of through f16
 };
 
 // Inputs in the order the weights' codec wants, kept by one thread for one step: the pieces of an

@@ -126,8 +126,8 @@ struct Dots {
 // What all blocks of a call share.
 struct Call {
   const DotRows& job;
+  const StreamTile& tile;
   const float* packed;  // [tokens][padded_depth]
-  int64_t prefetch_bytes;
 };
 
 // Sums of R rows and T tokens over the whole depth, each still spread over a vector's lanes.
@@ -138,7 +138,9 @@ HWY_INLINE void vector_sums(const Call& c, int64_t row, int64_t token, Vec (&tot
     dots.w[r] = reinterpret_cast<const typename Codec::Element*>(c.job.rows.row(row + r));
   for (int t = 0; t < T; ++t) dots.x[t] = c.packed + (token + t) * padded_depth(c.job.depth);
   if constexpr (Codec::kScaled) dots.scales = c.job.rows.scales_of(row);
-  dots.prefetch_bytes = token == 0 ? c.prefetch_bytes : 0;
+  // 512 bytes ahead on the one stream that rows in order are, or the next rows of four streams:
+  // both measured as the fastest on Zen 4. Later tokens find the rows in cache.
+  if (c.tile.prefetch && token == 0) dots.prefetch_bytes = R == 1 ? 512 : R * c.job.rows.row_bytes;
   dots.run(c.job.depth, total);
 }
 
@@ -163,13 +165,19 @@ void rows_by_tokens(const Call& c, int64_t row, int64_t token) {
   }
 }
 
-template <class Codec, int N, int R>
+// N rows: a single token's pass side by side or not, as the tile says. More tokens are bound by the
+// multipliers, and four rows share each of their inputs.
+template <class Codec, int N>
 int64_t all_rows(const Call& c, int64_t row) {
   for (; row + N <= c.job.row_end; row += N) {
     int64_t t = 0;
-    for (; t + 4 <= c.job.tokens; t += 4) rows_by_tokens<Codec, N, R, 4>(c, row, t);
-    for (; t + 2 <= c.job.tokens; t += 2) rows_by_tokens<Codec, N, R, 2>(c, row, t);
-    if (t < c.job.tokens) rows_by_tokens<Codec, N, R, 1>(c, row, t);
+    for (; t + 4 <= c.job.tokens; t += 4) rows_by_tokens<Codec, N, N, 4>(c, row, t);
+    for (; t + 2 <= c.job.tokens; t += 2) rows_by_tokens<Codec, N, N, 2>(c, row, t);
+    if (t == c.job.tokens) continue;
+    if (c.tile.rows == N)
+      rows_by_tokens<Codec, N, N, 1>(c, row, t);
+    else
+      rows_by_tokens<Codec, N, 1, 1>(c, row, t);
   }
   return row;
 }
@@ -178,15 +186,20 @@ int64_t all_rows(const Call& c, int64_t row) {
 template <class Codec>
 void pack(const float* x, int64_t depth, float* to) {
   const int64_t padded = padded_depth(depth);
-  std::copy(x, x + depth, to);
+  std::transform(x, x + depth, to, [](float v) { return v * Codec::kInputScale; });
   std::fill(to + depth, to + padded, 0.0f);
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (Codec::kOrder == Order::pairs)
     for (float* p = to; p < to + padded; p += 2 * kLanes) {
-      Vec even, odd;
-      hn::LoadInterleaved2(F32(), p, even, odd);
-      hn::Store(even, F32(), p);
-      hn::Store(odd, F32(), p + kLanes);
+      Vec v[2];
+      hn::LoadInterleaved2(F32(), p, v[0], v[1]);
+      for (int i = 0; i < 2; ++i) hn::Store(v[i], F32(), p + i * kLanes);
+    }
+  if constexpr (Codec::kOrder == Order::quads)
+    for (float* p = to; p < to + padded; p += 4 * kLanes) {
+      Vec v[4];
+      hn::LoadInterleaved4(F32(), p, v[0], v[1], v[2], v[3]);
+      for (int i = 0; i < 4; ++i) hn::Store(v[i], F32(), p + i * kLanes);
     }
 #endif
 }
@@ -208,16 +221,9 @@ const float* packed_inputs(const DotRows& j, StreamInputs& inputs, Scratch& scra
 
 template <class Codec>
 void run(const DotRows& j, const StreamTile& tile, StreamInputs& inputs, Scratch& scratch) {
-  // A quarter of a small page ahead on the one stream that rows in order are, or the next rows of
-  // four streams: both measured as the fastest on Zen 4.
-  const int64_t ahead = tile.rows == 1 ? 512 : tile.rows * j.rows.row_bytes;
-  const Call call{j, packed_inputs<Codec>(j, inputs, scratch), tile.prefetch ? ahead : 0};
-  int64_t row = j.row_begin;
-  if (tile.rows == kReduced)
-    row = all_rows<Codec, kReduced, kReduced>(call, row);
-  else
-    row = all_rows<Codec, kReduced, 1>(call, row);
-  all_rows<Codec, 1, 1>(call, row);
+  const Call call{j, tile, packed_inputs<Codec>(j, inputs, scratch)};
+  const int64_t row = all_rows<Codec, kReduced>(call, j.row_begin);
+  all_rows<Codec, 1>(call, row);
 }
 
 void dot_stream_here(const DotRows& j, const StreamTile& tile, StreamInputs& inputs,
@@ -230,7 +236,8 @@ void dot_stream_here(const DotRows& j, const StreamTile& tile, StreamInputs& inp
     case DType::f16:
       return run<F16Codec>(j, tile, inputs, scratch);
     case DType::fp8_block128:
-      return run<Fp8Codec>(j, tile, inputs, scratch);
+      return tile.shift ? run<Fp8ShiftCodec>(j, tile, inputs, scratch)
+                        : run<Fp8Codec>(j, tile, inputs, scratch);
   }
 }
 

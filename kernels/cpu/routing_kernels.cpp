@@ -137,7 +137,7 @@ void dispatch(const CpuArgs& a, const Tile& tile, Team& team) {
 }
 
 Tile default_tile(const LayerPlan& plan, const Step&, const DeviceInfo&) {
-  return {{{"threads", plan.tokens >= 64 ? 0 : 1}}};
+  return {{{"threads", plan.tokens >= 8 ? 0 : 1}}};
 }
 
 KernelDef per_token(const char* name, Op op, void (*run)(const CpuArgs&, const Tile&, Team&)) {

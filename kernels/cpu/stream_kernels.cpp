@@ -4,9 +4,9 @@
 namespace fse {
 namespace {
 
-// Decode: each weight is used for a handful of tokens, so the step is as fast as weights arrive.
+// Decode: most weights are used for one or two tokens, so the step is as fast as weights arrive.
 void run(const CpuArgs& a, const Tile& tile, Team& team) {
-  const StreamTile stream{tile.at("rows"), tile.at("prefetch") == 1};
+  const StreamTile stream{tile.at("rows"), tile.at("prefetch") == 1, tile.at("shift") == 1};
   StreamInputs inputs;
   run_row_step(a,
                {.dot = [&](const DotRows& job) { dot_stream(job, stream, inputs, team.scratch()); },
@@ -16,20 +16,27 @@ void run(const CpuArgs& a, const Tile& tile, Team& team) {
                team);
 }
 
+std::string fits(const Tile& tile, const LayerPlan& plan, const Step& step, const DeviceInfo&) {
+  const bool fp8 = plan.layer.dtype == DType::fp8_block128 && step.op != Op::gate_gemm;
+  if (tile.at("shift") == 0 || fp8) return "";
+  return "shift=1: only fp8_block128 weights are widened by shifts";
+}
+
 Tile default_tile(const LayerPlan&, const Step&, const DeviceInfo&) {
-  return {{{"rows", 1}, {"block", 32}, {"prefetch", 1}, {"dynamic", 1}}};
+  return {{{"rows", 1}, {"block", 64}, {"prefetch", 1}, {"shift", 0}, {"dynamic", 0}}};
 }
 
 KernelDef row(const char* name, Op op) {
   return {.name = name,
           .op = op,
           .device = "cpu",
-          .axes = {{"rows", {1, 4}},              // weight rows read side by side
-                   {"block", {16, 32, 64, 128}},  // weight rows per piece of work
-                   {"prefetch", {0, 1}},          // by instruction, or by the hardware alone
-                   {"dynamic", {0, 1}}},          // pieces claimed one by one, or shared evenly
+          .axes = {{"rows", {1, 4}},          // weight rows read side by side
+                   {"block", {32, 64, 128}},  // weight rows per piece of work
+                   {"prefetch", {0, 1}},      // by instruction, or by the hardware alone
+                   {"shift", {0, 1}},         // fp8: codes widened by shifts, or through f16
+                   {"dynamic", {0, 1}}},      // pieces claimed one by one, or shared evenly
           .legal = always_legal,
-          .fits = always_fits,
+          .fits = fits,
           .default_tile = default_tile,
           .run_cpu = run};
 }

@@ -78,12 +78,10 @@ class Team {
 // The pieces [0, n) of a step that this thread does: claimed one by one, or a contiguous share.
 template <class Work>
 void for_each_piece(Team& team, int64_t n, bool dynamic, const Work& work) {
-  if (dynamic) {
-    for (int64_t i; (i = team.next()) < n;) work(i);
-    return;
-  }
-  const auto [begin, end] = team.share(n);
+  const auto [begin, end] = dynamic ? std::pair<int64_t, int64_t>{0, 0} : team.share(n);
   for (int64_t i = begin; i < end; ++i) work(i);
+  if (!dynamic) return;
+  for (int64_t i; (i = team.next()) < n;) work(i);
 }
 
 }  // namespace fse
