@@ -76,10 +76,11 @@ FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool need
   return rule;
 }
 
-// Without a bias or sums of scores, softmax selects as its logits do, whose order f32 keeps better
-// than that of the scores. Scores that underflow in float64 (745 below the largest) tie at 0.
+// Without a bias or sums of scores, experts are ordered as their logits are, and f32 keeps that
+// order better than that of the scores. What ties in float64 ties here: softmax 745 below the
+// largest and sigmoid below -709.7 are 0, sigmoid above 36.7 is 1.
 FSE_D bool selects_by_logit(const Args& a) {
-  return !a.r.sigmoid && !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
+  return !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
 }
 
 // What experts are ordered by; -inf where the value is NaN. kScored: values are scores, not logits.
@@ -87,14 +88,16 @@ template <Shape S, bool kScored>
 FSE_D void selection_keys(float (&keys)[LaneExperts<S>::kCount], const Args& a,
                           const ScoreRule& rule, const LaneValues<S>& values) {
   using Experts = LaneExperts<S>;
-  const bool by_logit = !kScored && selects_by_logit(a) && fabsf(rule.largest) < infinity();
+  const bool by_logit =
+      !kScored && selects_by_logit(a) && (rule.sigmoid || fabsf(rule.largest) < infinity());
 #pragma unroll
   for (int i = 0; i < Experts::kCount; ++i) keys[i] = values.v[i];
   if (by_logit) {  // the common case stays short: code that runs once is fetched once
-    const float floor = rule.largest - 745.2f;
+    const float floor = rule.sigmoid ? -709.7f : rule.largest - 745.2f;
+    const float ceiling = rule.sigmoid ? 36.7f : infinity();
 #pragma unroll
     for (int i = 0; i < Experts::kCount; ++i)
-      if (keys[i] == keys[i]) keys[i] = fmaxf(keys[i], floor);
+      if (keys[i] == keys[i]) keys[i] = fminf(fmaxf(keys[i], floor), ceiling);
   } else if (!kScored) {
 #pragma unroll
     for (int i = 0; i < Experts::kCount; ++i) keys[i] = score_of(rule, keys[i]);
