@@ -37,7 +37,7 @@ struct Case {
   LayerSpec layer;
   Variant variant;
   int tokens = 0;
-  int tp = 1;  // rank 0 of `tp` is what runs
+  int tp = 1;  // what runs is measured_shard(layer, tp)
   RoutingDistribution routing;
   Cache cache = Cache::cold_weights;
   std::string device = "cpu";

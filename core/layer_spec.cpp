@@ -89,4 +89,14 @@ Shard make_shard(const LayerSpec& s, int tp, int rank) {
   return shard;
 }
 
+Shard measured_shard(const LayerSpec& s, int tp) {
+  const auto stored = [](const Shard& shard) { return shard.intermediate + shard.shared.stored(); };
+  Shard largest = make_shard(s, tp, 0);
+  for (int rank = 1; rank < tp; ++rank) {
+    const Shard shard = make_shard(s, tp, rank);
+    if (stored(shard) > stored(largest)) largest = shard;
+  }
+  return largest;
+}
+
 }  // namespace fse

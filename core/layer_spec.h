@@ -91,5 +91,8 @@ struct Shard {
 
 // Throws Refused where tp does not divide the intermediate or the shared width.
 Shard make_shard(const LayerSpec&, int tp, int rank);
+// The shard that is measured for a degree: of the rank that stores most (the lowest of several).
+// All ranks wait for the slowest, and block-aligned fp8 cuts are not equal.
+Shard measured_shard(const LayerSpec&, int tp);
 
 }  // namespace fse

@@ -93,6 +93,13 @@ double shared_add_bound(const LayerPlan& p, const Step& s) {
   return 4 * kUnit + store_bound(p, s.writes[0]);
 }
 
+int64_t buffer_elements(const LayerPlan& plan, const Step& step) {
+  int64_t elements = 0;
+  for (const auto* list : {&step.reads, &step.writes})
+    for (Buf id : *list) elements += plan.find(id)->rows * plan.find(id)->cols;
+  return elements;
+}
+
 double buffer_traffic(const LayerPlan& plan, const Step& step) {
   double bytes = 0;
   for (const auto* list : {&step.reads, &step.writes})
@@ -242,8 +249,11 @@ int64_t reference_bytes(const LayerPlan& plan) {
   const int64_t elements_of_an_expert = int64_t{3} * plan.shard.intermediate * plan.layer.hidden;
   const int64_t router =
       int64_t{plan.layer.routing.experts + plan.layer.gate_rows()} * plan.layer.hidden;
-  // Buffers are 4 bytes an element in the plan and 8 here; y exists once more while it is summed.
-  return 2 * buffer_bytes(plan) + 8 * (reference::kThreads * elements_of_an_expert + router);
+  // Verifying one step keeps what it read, what it wrote, the expected values, and of two of these
+  // the defined part: up to six float64 copies of the buffers of the largest step.
+  int64_t largest = 0;
+  for (const Step& step : plan.steps) largest = std::max(largest, buffer_elements(plan, step));
+  return 6 * 8 * largest + 8 * (reference::kThreads * elements_of_an_expert + router);
 }
 
 }  // namespace fse

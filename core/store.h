@@ -62,6 +62,7 @@ struct StepTime {
 struct AttemptRecord {
   int64_t id = 0;
   int64_t environment = 0;  // by the store, like id
+  int64_t run = 0;          // by the store: one process of one `fselab run`
   std::string case_id;      // layer attempts; empty for steps
   std::string step_key;     // step attempts; empty for layers
   std::string workload;  // routing, cache and seed: what a step's time depends on besides its key
@@ -70,11 +71,14 @@ struct AttemptRecord {
   Outcome outcome;
   Summary time_us;  // of outcome.samples_us, by the store: what is written here is ignored
   double bytes = 0, flops = 0, floor_us = 0;
-  std::vector<StepTime> steps;          // layer attempts
-  std::vector<int64_t> load_histogram;  // realised rows per expert of the first round
-  double distinct_experts = 0;          // mean over rounds
-  double max_over_mean_load = 0;        // mean over rounds
-  double routing_agreement = 1;         // share of tokens whose id set equals the reference's
+  double read_gbs = 0, peak_gflops = 0;  // the rates floor_us was computed from
+  int weight_sets = 0;                   // rotated over while measuring
+  int64_t rotation_shortfall_bytes = 0;  // what they lack to twice the last-level cache
+  std::vector<StepTime> steps;           // layer attempts
+  std::vector<int64_t> load_histogram;   // realised rows per expert of the first round
+  double distinct_experts = 0;           // mean over rounds
+  double max_over_mean_load = 0;         // mean over rounds
+  double routing_agreement = 1;          // share of tokens whose id set equals the reference's
 };
 
 // The SQLite ledger: the only truth. Rows are only appended or closed, each in a transaction of its
@@ -109,13 +113,14 @@ class Store {
   // a layer's bound must be positive, so that an accuracy nobody filled in verifies nothing.
   int64_t begin_attempt(int64_t study, int64_t environment, const AttemptRecord& what);
   void finish_attempt(int64_t attempt, const AttemptRecord& result);
+  // The same for a layer, and in one transaction what follows: its case is done with the attempt as
+  // its winner, or failed with the reason. A kill leaves all of it or nothing.
+  void finish_case(int64_t attempt, const AttemptRecord& result);
 
-  // Fastest verified attempt of a step under the same key, workload and environment.
-  std::optional<AttemptRecord> best_step(const std::string& step_key, const std::string& workload,
-                                         int64_t environment) const;
-  // The attempt that set_winner() marked for a step, under the same key, workload and environment.
-  std::optional<AttemptRecord> step_winner(const std::string& step_key, const std::string& workload,
-                                           int64_t environment) const;
+  // The attempt that set_winner() marked for a step, under the same key, workload and environment,
+  // by this study: another study's search may have had a smaller budget or fewer tiles.
+  std::optional<AttemptRecord> step_winner(int64_t study, const std::string& step_key,
+                                           const std::string& workload, int64_t environment) const;
   // Every attempt of the step that ended, in any way, oldest first and without its samples: an
   // interrupted search continues behind them.
   std::vector<AttemptRecord> step_attempts(const std::string& step_key, const std::string& workload,
@@ -147,17 +152,15 @@ class Store {
   SQLite::Database& database() const;  // for queries that need no method of their own
 
  private:
-  struct Rates {
-    double read_gbs, peak_gflops;
-  };
   Store(std::unique_ptr<SQLite::Database>, std::string file, std::string warning);
   int64_t add_run(int64_t study, const StudyRecord& as);
   void close_interrupted();
+  void close_attempt(int64_t attempt, const AttemptRecord& result);
+  void mark_winner(int64_t attempt);
 
   std::unique_ptr<SQLite::Database> db_;
   std::string file_, warning_;
   std::map<int64_t, int64_t> runs_;  // study -> the row of this process
-  std::map<int64_t, Rates> rates_;   // environment -> as measured by this process
 };
 
 }  // namespace fse

@@ -19,6 +19,7 @@ AttemptRecord read_attempt(SQLite::Statement& q) {
   AttemptRecord a;
   a.id = integer(q, "id");
   a.environment = integer(q, "environment");
+  a.run = integer(q, "run");
   a.case_id = text(q, "case_id");
   a.step_key = text(q, "step_key");
   a.workload = text(q, "workload");
@@ -34,6 +35,10 @@ AttemptRecord read_attempt(SQLite::Statement& q) {
   a.bytes = real(q, "bytes");
   a.flops = real(q, "flops");
   a.floor_us = real(q, "floor_us");
+  a.read_gbs = real(q, "read_gbs");
+  a.peak_gflops = real(q, "peak_gflops");
+  a.weight_sets = static_cast<int>(integer(q, "weight_sets"));
+  a.rotation_shortfall_bytes = integer(q, "rotation_shortfall_bytes");
   a.distinct_experts = real(q, "distinct_experts");
   a.max_over_mean_load = real(q, "max_over_mean_load");
   a.routing_agreement = real(q, "routing_agreement");
@@ -63,31 +68,15 @@ void read_steps(SQLite::Database& db, AttemptRecord& a) {
 
 }  // namespace
 
-std::optional<AttemptRecord> Store::best_step(const std::string& step_key,
-                                              const std::string& workload,
-                                              int64_t environment) const {
-  return guarded(file_, "reading the best step", [&]() -> std::optional<AttemptRecord> {
-    auto q = query(*db_,
-                   "SELECT * FROM attempt WHERE level = 'step' AND step_key = ? AND workload = ? "
-                   "AND environment = ? AND verified = 1 AND status = 'measured' "
-                   "ORDER BY median_us, id LIMIT 1",
-                   {step_key, workload, environment});
-    if (!q.executeStep()) return std::nullopt;
-    AttemptRecord best = read_attempt(q);
-    read_samples(*db_, best);
-    return best;
-  });
-}
-
-std::optional<AttemptRecord> Store::step_winner(const std::string& step_key,
+std::optional<AttemptRecord> Store::step_winner(int64_t study, const std::string& step_key,
                                                 const std::string& workload,
                                                 int64_t environment) const {
   return guarded(file_, "reading a step's winner", [&]() -> std::optional<AttemptRecord> {
     auto q = query(*db_,
                    "SELECT a.* FROM attempt a JOIN winner w ON w.attempt = a.id "
                    "WHERE w.level = 'step' AND w.key = ? AND w.workload = ? "
-                   "AND w.environment = ?",
-                   {step_key, workload, environment});
+                   "AND w.environment = ? AND a.study = ?",
+                   {step_key, workload, environment, study});
     if (!q.executeStep()) return std::nullopt;
     return read_attempt(q);
   });

@@ -176,6 +176,8 @@ CREATE TABLE attempt (
   floor_us REAL,
   read_gbs REAL,                   -- the rates floor_us was computed from
   peak_gflops REAL,
+  weight_sets INTEGER,             -- rotated over while measuring
+  rotation_shortfall_bytes INTEGER,  -- what they lack to twice the last-level cache
   load_histogram TEXT CHECK (load_histogram IS NULL OR json_valid(load_histogram)),
   distinct_experts REAL,
   max_over_mean_load REAL,

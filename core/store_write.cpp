@@ -87,6 +87,10 @@ Row closing_columns(const AttemptRecord& r, bool layer) {
              {"worst", real_or_null(a.worst)},
              {"bound", real_or_null(a.bound)},
              {"first_bad", a.first_bad},
+             {"read_gbs", real_or_null(r.read_gbs)},
+             {"peak_gflops", real_or_null(r.peak_gflops)},
+             {"weight_sets", int64_t{r.weight_sets}},
+             {"rotation_shortfall_bytes", r.rotation_shortfall_bytes},
              {"distinct_experts", real_or_null(r.distinct_experts)},
              {"max_over_mean_load", real_or_null(r.max_over_mean_load)},
              {"routing_agreement", real_or_null(r.routing_agreement)}};
@@ -104,36 +108,65 @@ int64_t Store::begin_attempt(int64_t study, int64_t environment, const AttemptRe
   return guarded(file_, "beginning an attempt", [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
     if (!runs_.count(study)) runs_[study] = add_run(study, this->study(study));
-    Row row = {{"study", study},
-               {"run", runs_[study]},
-               {"environment", environment},
-               {"level", layer ? "layer" : "step"},
-               {layer ? "case_id" : "step_key", layer ? what.case_id : what.step_key},
-               {"workload", what.workload},
-               {"kernel", what.kernel},
-               {"tile", to_text(what.tile)},
-               {"tile_axes", axes_json(what.tile)},
-               {"status", "running"},
-               {"started", utc_now()}};
-    if (const auto rates = rates_.find(environment); rates != rates_.end()) {
-      row.emplace_back("read_gbs", real_or_null(rates->second.read_gbs));
-      row.emplace_back("peak_gflops", real_or_null(rates->second.peak_gflops));
-    }
+    const Row row = {{"study", study},
+                     {"run", runs_[study]},
+                     {"environment", environment},
+                     {"level", layer ? "layer" : "step"},
+                     {layer ? "case_id" : "step_key", layer ? what.case_id : what.step_key},
+                     {"workload", what.workload},
+                     {"kernel", what.kernel},
+                     {"tile", to_text(what.tile)},
+                     {"tile_axes", axes_json(what.tile)},
+                     {"status", "running"},
+                     {"started", utc_now()}};
     const int64_t id = insert(*db_, "attempt", row);
     transaction.commit();
     return id;
   });
 }
 
+// Runs inside the caller's transaction, like mark_winner().
+void Store::close_attempt(int64_t attempt, const AttemptRecord& result) {
+  const bool layer = is_open_layer(*db_, attempt);
+  add_samples(*db_, attempt, result.outcome.samples_us);
+  check(result.outcome.status != Status::measured || median(result.outcome.samples_us) > 0,
+        fmt::format("attempt {}: measured means samples with a positive median", attempt));
+  add_steps(*db_, attempt, result.steps);
+  update(*db_, "attempt", closing_columns(result, layer), attempt);
+}
+
+void Store::mark_winner(int64_t attempt) {
+  const int winners =
+      query(*db_,
+            "INSERT OR REPLACE INTO winner (level, key, workload, environment, attempt, status, "
+            "verified, since) SELECT level, coalesce(case_id, step_key), workload, environment, "
+            "id, status, verified, ? FROM attempt WHERE id = ?",
+            {utc_now(), attempt})
+          .exec();
+  check(winners == 1, fmt::format("attempt {} exists", attempt));
+}
+
 void Store::finish_attempt(int64_t attempt, const AttemptRecord& result) {
   guarded(file_, fmt::format("closing attempt {}", attempt), [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
-    const bool layer = is_open_layer(*db_, attempt);
-    add_samples(*db_, attempt, result.outcome.samples_us);
-    check(result.outcome.status != Status::measured || median(result.outcome.samples_us) > 0,
-          fmt::format("attempt {}: measured means samples with a positive median", attempt));
-    add_steps(*db_, attempt, result.steps);
-    update(*db_, "attempt", closing_columns(result, layer), attempt);
+    close_attempt(attempt, result);
+    transaction.commit();
+  });
+}
+
+void Store::finish_case(int64_t attempt, const AttemptRecord& result) {
+  guarded(file_, fmt::format("closing the case of attempt {}", attempt), [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    close_attempt(attempt, result);
+    const bool done = result.outcome.status == Status::measured;
+    if (done) mark_winner(attempt);
+    const int cases =
+        query(*db_,
+              "UPDATE layer_case SET state = ?, reason = ? WHERE (study, id) = "
+              "(SELECT study, case_id FROM attempt WHERE id = ?)",
+              {to_name(done ? CaseState::done : CaseState::failed), result.outcome.reason, attempt})
+            .exec();
+    check(cases == 1, fmt::format("attempt {} is of a case", attempt));
     transaction.commit();
   });
 }
@@ -141,15 +174,7 @@ void Store::finish_attempt(int64_t attempt, const AttemptRecord& result) {
 void Store::set_winner(int64_t attempt) {
   guarded(file_, fmt::format("making attempt {} a winner", attempt), [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
-    const int winners =
-        query(*db_,
-              "INSERT OR REPLACE INTO winner (level, key, workload, environment, attempt, status, "
-              "verified, since) SELECT level, coalesce(case_id, step_key), workload, environment, "
-              "id, "
-              "status, verified, ? FROM attempt WHERE id = ?",
-              {utc_now(), attempt})
-            .exec();
-    check(winners == 1, fmt::format("attempt {} exists", attempt));
+    mark_winner(attempt);
     transaction.commit();
   });
 }

@@ -113,10 +113,25 @@ int64_t Store::add_environment(const Environment& e) {
         known.executeStep() ? integer(known, "id") : insert_environment(*db_, e, identity, hash);
     known.reset();
     transaction.commit();
-    rates_[id] = {e.read_gbs, e.peak_gflops};
     return id;
   });
 }
+
+namespace {
+
+// A case that failed for what the machine lacked, not for a wrong result, is pending again: memory
+// may be free now. Runs inside the caller's transaction.
+void retry_environment_failures(SQLite::Database& db, int64_t study) {
+  query(db,
+        "UPDATE layer_case SET state = 'pending', reason = '' WHERE study = ? AND state = 'failed' "
+        "AND (SELECT status FROM attempt a WHERE a.study = layer_case.study "
+        "AND a.case_id = layer_case.id ORDER BY a.id DESC LIMIT 1) "
+        "IN ('out_of_memory', 'launch_failed', 'timed_out', 'crashed')",
+        {study})
+      .exec();
+}
+
+}  // namespace
 
 int64_t Store::add_study(const StudyRecord& study, const std::vector<CaseRecord>& cases) {
   return guarded(file_, "adding a study", [&] {
@@ -128,6 +143,7 @@ int64_t Store::add_study(const StudyRecord& study, const std::vector<CaseRecord>
     if (known.executeStep()) {
       id = integer(known, "id");
       known.reset();
+      retry_environment_failures(*db_, id);
     } else {
       id = insert(*db_, "study",
                   {{"name", study.name},

@@ -36,6 +36,8 @@ std::vector<std::string> check(const LayerSpec& layer, const Variant& v, const D
          "shared=none: the layer has a shared expert");
   forbid(v.shared != Shared::none && !layer.has_shared(),
          fmt::format("shared={}: the layer has no shared expert", to_name(v.shared)));
+  forbid(v.shared == Shared::mlp_overlapped && device.kind == "cpu" && device.compute_units == 1,
+         "shared=mlp_overlapped: one thread has nothing to overlap with");
   forbid(v.experts == Experts::fused && !device.experts_fused,
          fmt::format("experts=fused: {} has no cooperative kernel", device.name));
   forbid(v.launch == Launch::graph && !device.graph,

@@ -146,7 +146,7 @@ std::vector<WorkloadEstimate> estimate(const SweepSpec& sweep, const Expansion& 
     const bool any = std::any_of(cases.begin() + static_cast<ptrdiff_t>(begin),
                                  cases.begin() + static_cast<ptrdiff_t>(end), pending);
     WorkloadEstimate workload;
-    const Shard shard = any ? make_shard(spec.layer, spec.tp, 0) : Shard{};
+    const Shard shard = any ? measured_shard(spec.layer, spec.tp) : Shard{};
     const Load load = any ? draw_load(spec) : Load{};
     std::map<std::string, int64_t> tuned;  // step key -> candidates
     for (size_t i = begin; i < end; ++i)

@@ -53,13 +53,13 @@ std::vector<LayerGroup> group_pending(const std::vector<CaseRecord>& cases) {
         fmt::format("{}tp={}\nseed={}\nmodel={}\n", canonical_text(spec.layer), spec.tp, spec.seed,
                     spec.layer.model);
     const std::string key =
-        fmt::format("{}tokens={}\n{}", layer_key, spec.tokens, workload_key(spec, {}));
+        fmt::format("{}tokens={}\n{}", layer_key, spec.tokens, workload_key(spec));
     const auto [layer_it, new_layer] = layer_at.try_emplace(layer_key, groups.size());
     if (new_layer) groups.push_back({spec.layer, spec.tp, spec.seed, {}});
     LayerGroup& layer = groups[layer_it->second];
     const auto [it, new_workload] =
         workload_at.try_emplace(key, std::pair{layer_it->second, layer.workloads.size()});
-    if (new_workload) layer.workloads.push_back({{}, make_shard(spec.layer, spec.tp, 0)});
+    if (new_workload) layer.workloads.push_back({{}, measured_shard(spec.layer, spec.tp)});
     layer.workloads[it->second.second].cases.push_back(record);
   }
   return groups;
@@ -68,29 +68,31 @@ std::vector<LayerGroup> group_pending(const std::vector<CaseRecord>& cases) {
 // Leaves only what fits into memory; the rest is recorded with both sizes.
 void refuse_oversized(const RunContext& context, LayerGroup& group, int sets) {
   const DeviceInfo& device = context.backend.device();
-  for (WorkloadGroup& workload : group.workloads)
-    std::erase_if(workload.cases, [&](const CaseRecord& record) {
-      const Case& spec = record.spec;
-      const LayerPlan plan =
-          make_plan(spec.layer, workload.shard, spec.variant, spec.tokens, device);
-      const std::string why = out_of_memory(plan, device, sets);
-      if (!why.empty()) fail_case(context, spec, {.status = Status::out_of_memory, .reason = why});
-      return !why.empty();
-    });
-  std::erase_if(group.workloads, [](const WorkloadGroup& w) { return w.cases.empty(); });
+  std::erase_if(group.workloads, [&](const WorkloadGroup& workload) {
+    std::vector<LayerPlan> plans;
+    for (const CaseRecord& record : workload.cases)
+      plans.push_back(make_plan(record.spec.layer, workload.shard, record.spec.variant,
+                                record.spec.tokens, device));
+    const std::string why = out_of_memory(plans, device, sets);
+    if (why.empty()) return false;
+    for (const CaseRecord& record : workload.cases)
+      fail_case(context, record.spec, {.status = Status::out_of_memory, .reason = why});
+    return true;
+  });
 }
 
 void run_layer(RunContext& context, LayerGroup group) {
   const DeviceInfo& device = context.backend.device();
-  const Shard shard = make_shard(group.layer, group.tp, 0);
+  const Shard shard = measured_shard(group.layer, group.tp);
   const Rotation rotation = plan_rotation(group.layer, shard, device, context.measure.cache);
+  context.ledger.rotation = rotation;
   refuse_oversized(context, group, rotation.sets);
   if (group.workloads.empty()) return;
   context.progress.activity(fmt::format("filling weights of {}", group.layer.model));
   const std::vector<LayerWeights> sets =
       random_weights(group.layer, shard, group.seed, rotation.sets);
   for (const WorkloadGroup& workload : group.workloads) {
-    context.ledger.workload = workload_key(workload.cases.front().spec, rotation);
+    context.ledger.workload = workload_key(workload.cases.front().spec);
     raise_ceilings(context);
     run_group(context, workload, sets);
   }

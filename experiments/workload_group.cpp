@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 
 #include "core/error.h"
 #include "experiments/interrupt.h"
@@ -31,18 +32,15 @@ AttemptRecord layer_attempt(const RunContext& context, const Case& spec) {
   AttemptRecord record;
   record.case_id = case_id(spec);
   record.workload = context.ledger.workload;
+  record.weight_sets = context.ledger.rotation.sets;
+  record.rotation_shortfall_bytes = context.ledger.rotation.shortfall_bytes;
   return record;
 }
 
-void close_case(const RunContext& context, const Case& spec, AttemptRecord record) {
-  const bool ok = record.outcome.status == Status::measured;
-  Store& store = context.ledger.store;
-  store.finish_attempt(record.id, record);
-  store.set_case_state(context.ledger.study, record.case_id,
-                       ok ? CaseState::done : CaseState::failed, record.outcome.reason);
-  if (ok) store.set_winner(record.id);
-  context.progress.case_done(label(spec), summarize(record.outcome.samples_us), ok,
-                             record.outcome.reason);
+void close_case(const RunContext& context, const Case& spec, const AttemptRecord& record) {
+  context.ledger.store.finish_case(record.id, record);
+  context.progress.case_done(label(spec), summarize(record.outcome.samples_us),
+                             record.outcome.status == Status::measured, record.outcome.reason);
 }
 
 }  // namespace
@@ -52,7 +50,7 @@ void fail_case(const RunContext& context, const Case& spec, Outcome outcome) {
   record.id =
       context.ledger.store.begin_attempt(context.ledger.study, context.ledger.environment, record);
   record.outcome = std::move(outcome);
-  close_case(context, spec, std::move(record));
+  close_case(context, spec, record);
 }
 
 namespace {
@@ -101,6 +99,13 @@ std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& g
   } catch (const Error& error) {
     if (error.kind != ErrorKind::environment) throw;
     fail_case(context, spec, {.status = Status::launch_failed, .reason = error.what()});
+    return nullptr;
+  } catch (const std::bad_alloc&) {
+    fail_case(context, spec,
+              {.status = Status::out_of_memory,
+               .reason = out_of_memory({&entry->plan, 1}, context.backend.device(),
+                                       context.ledger.rotation.sets) +
+                         " (an allocation failed)"});
     return nullptr;
   }
   if (entry->check.ok()) return entry;
@@ -167,6 +172,8 @@ AttemptRecord describe(const RunContext& context, const Entry& entry,
   record.bytes = work.bytes;
   record.flops = work.flops;
   record.floor_us = floor_us(work, context.ledger.read_gbs, context.ledger.peak_gflops);
+  record.read_gbs = context.ledger.read_gbs;
+  record.peak_gflops = context.ledger.peak_gflops;
   record.outcome = {.status = Status::measured,
                     .reason = {},
                     .accuracy = entry.check.output,
@@ -207,12 +214,11 @@ double gigabytes(int64_t bytes) {
 
 }  // namespace
 
-std::string workload_key(const Case& spec, const Rotation& rotation) {
-  std::string key = fmt::format("routing={} cache={} seed={} sets={}", to_text(spec.routing),
-                                to_name(spec.cache), spec.seed, rotation.sets);
-  if (rotation.shortfall_bytes > 0)
-    key += fmt::format(" shortfall_bytes={}", rotation.shortfall_bytes);
-  return key;
+std::string workload_key(const Case& spec) {
+  const bool trace = spec.routing.kind == RoutingKind::trace;
+  return fmt::format("routing={} cache={} seed={}",
+                     trace ? "trace:" + spec.routing.trace_hash : to_text(spec.routing),
+                     to_name(spec.cache), spec.seed);
 }
 
 void raise_ceilings(RunContext& context) {
@@ -221,14 +227,21 @@ void raise_ceilings(RunContext& context) {
   ledger.peak_gflops = std::max(ledger.peak_gflops, context.backend.measure_peak_gflops());
 }
 
-std::string out_of_memory(const LayerPlan& plan, const DeviceInfo& device, int sets) {
-  const int64_t weights = random_weights_bytes(plan.layer, plan.shard, sets);
-  const int64_t reference = reference_bytes(plan);
-  const int64_t needed = weights + buffer_bytes(plan) + reference;
+std::string out_of_memory(std::span<const LayerPlan> plans, const DeviceInfo& device, int sets) {
+  const LayerPlan& first = plans.front();
+  const int64_t weights = random_weights_bytes(first.layer, first.shard, sets);
+  int64_t buffers = kMostInputBytes, reference = 0;
+  for (const LayerPlan& plan : plans) {
+    buffers += buffer_bytes(plan);
+    reference = std::max(reference, reference_bytes(plan));
+  }
+  const int64_t needed = weights + buffers + reference;
   if (needed <= device.memory_bytes) return {};
   return fmt::format(
-      "needs {:.1f} GB (weights {:.1f}, buffers {:.1f}, reference {:.1f}), {} has {:.1f} GB",
-      gigabytes(needed), gigabytes(weights), gigabytes(buffer_bytes(plan)), gigabytes(reference),
+      "needs {:.1f} GB (weights {:.1f}, buffers and inputs of {} variants {:.1f}, reference "
+      "{:.1f}), "
+      "{} has {:.1f} GB",
+      gigabytes(needed), gigabytes(weights), plans.size(), gigabytes(buffers), gigabytes(reference),
       device.name, gigabytes(device.memory_bytes));
 }
 

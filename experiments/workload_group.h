@@ -26,9 +26,9 @@ struct WorkloadGroup {
   Shard shard;
 };
 
-// "routing=uniform cache=cold_weights seed=1 sets=33": what a step's time depends on besides its
-// key, with what the rotation lacks to twice the last-level cache where memory is short.
-std::string workload_key(const Case&, const Rotation&);
+// "routing=uniform cache=cold_weights seed=1": what a step's time depends on besides its key. A
+// trace is named by the hash of its bytes.
+std::string workload_key(const Case&);
 
 // Measures the device's read bandwidth and peak rate once more and keeps the larger values:
 // whatever else runs on the machine can only make a ceiling look lower than it is.
@@ -42,7 +42,8 @@ void run_group(RunContext&, const WorkloadGroup&, const std::vector<LayerWeights
 // Records a case that cannot be measured, with its outcome.
 void fail_case(const RunContext&, const Case&, Outcome);
 
-// Why the case cannot run in this much memory, with both sizes; empty when it can.
-std::string out_of_memory(const LayerPlan&, const DeviceInfo&, int sets);
+// Why a group of plans cannot run in the device's memory, with both sizes; empty when it can. They
+// share the weights and are all open while they are measured against each other.
+std::string out_of_memory(std::span<const LayerPlan>, const DeviceInfo&, int sets);
 
 }  // namespace fse

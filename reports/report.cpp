@@ -49,10 +49,12 @@ void order(std::vector<VariantResult>& variants) {
 }
 
 // Round r of any two attempts of a workload ran the same input.
+// Sample i of both belongs to round i of one race only where one process measured both.
 void compare(VariantResult& v, const AttemptRecord& baseline, double delta) {
   const auto& candidate_us = v.layer->outcome.samples_us;
   const auto& baseline_us = baseline.outcome.samples_us;
-  v.paired = !candidate_us.empty() && candidate_us.size() == baseline_us.size();
+  v.paired = !candidate_us.empty() && candidate_us.size() == baseline_us.size() &&
+             v.layer->run == baseline.run;
   v.comparison = v.paired ? compare_paired(candidate_us, baseline_us, delta)
                           : compare_summaries(v.layer->time_us, baseline.time_us, delta);
 }

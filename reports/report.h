@@ -18,7 +18,7 @@ struct VariantResult {
   // close ones the fastest, so that no gain is claimed against the weaker.
   std::optional<size_t> baseline;
   Comparison comparison;  // INVALID where either side has no result
-  bool paired = false;    // by round, where both sides have as many rounds; else from the intervals
+  bool paired = false;    // by round, where one run measured both; else from the intervals
 };
 
 // The variants of one layer, workload and token count: baselines first, then by time, then those

@@ -58,8 +58,8 @@ std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contest
     }
     constexpr int kFewest = 6;  // below that no 95 % interval of a median exists
     if (round + 1 < kFewest) continue;
-    if (seconds_since(start) > limit) return results;
     if (round + 1 < spec.min_rounds) continue;
+    if (seconds_since(start) > limit) return results;
     const bool done = std::all_of(results.begin(), results.end(), [&](const auto& result) {
       return precise(result, spec.interval);
     });

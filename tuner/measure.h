@@ -12,9 +12,9 @@ namespace fse {
 
 struct MeasureSpec {
   Cache cache = Cache::cold_weights;
-  int min_rounds = 25;
+  int min_rounds = 25;     // at least 6, below which no 95 % interval of a median exists
   double interval = 0.02;  // stop when the 95 % interval is within +- this share of the median
-  double max_seconds = 3;  // per layer; the interval that was reached is stored either way
+  double max_seconds = 3;  // per layer, after min_rounds; the interval reached is stored
 };
 
 // One variant in a race: its session, and what executes each step.

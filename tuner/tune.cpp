@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <new>
 
 #include "core/error.h"
 #include "core/rng.h"
@@ -94,6 +95,10 @@ class Search {
     record.bytes = work.bytes;
     record.flops = work.flops;
     record.floor_us = floor_us(work, ledger_.read_gbs, ledger_.peak_gflops);
+    record.read_gbs = ledger_.read_gbs;
+    record.peak_gflops = ledger_.peak_gflops;
+    record.weight_sets = ledger_.rotation.sets;
+    record.rotation_shortfall_bytes = ledger_.rotation.shortfall_bytes;
     record.id = ledger_.store.begin_attempt(ledger_.study, ledger_.environment, record);
     return record;
   }
@@ -140,6 +145,8 @@ class Search {
       return outcome;
     } catch (const Error& error) {
       return {.status = Status::launch_failed, .reason = error.what()};
+    } catch (const std::bad_alloc&) {
+      return {.status = Status::out_of_memory, .reason = "an allocation failed"};
     }
   }
 
@@ -244,8 +251,8 @@ std::vector<Choice> candidates(const LayerPlan& plan, const Step& step, const De
 std::optional<Choice> recorded_choice(const LayerPlan& plan, const Step& step,
                                       const DeviceInfo& device, const Ledger& ledger,
                                       const TuneSpec& spec) {
-  const auto winner =
-      ledger.store.step_winner(step_key(plan, step), ledger.workload, ledger.environment);
+  const auto winner = ledger.store.step_winner(ledger.study, step_key(plan, step), ledger.workload,
+                                               ledger.environment);
   if (!winner) return std::nullopt;
   for (const Choice& choice : candidates(plan, step, device, spec.tiles))
     if (choice.kernel->name == winner->kernel && choice.tile == winner->tile) return choice;

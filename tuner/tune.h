@@ -14,6 +14,7 @@ struct Ledger {
   int64_t study = 0;
   int64_t environment = 0;
   std::string workload;  // routing, cache and seed, as part of every key
+  Rotation rotation;     // of the weights
   double read_gbs = 0, peak_gflops = 0;
 };
 
@@ -29,8 +30,7 @@ struct TuneControl {
 std::vector<Choice> candidates(const LayerPlan&, const Step&, const DeviceInfo&,
                                const std::vector<TileRestriction>&);
 
-// The winner that the ledger already holds for this step, workload and environment, if any, and if
-// the restrictions still keep it.
+// The winner that this study already found for the step, workload and environment, if any.
 std::optional<Choice> recorded_choice(const LayerPlan&, const Step&, const DeviceInfo&,
                                       const Ledger&, const TuneSpec&);
 

@@ -58,31 +58,51 @@ double group_key(const Row& row, int group) {
   return two ? keys[0] + keys[1] : keys[0];
 }
 
-// Whether the kept and the rejected groups lie so close that rounding may exchange two of them.
-bool groups_near_tie(const Row& row, const std::vector<bool>& allowed) {
-  const int width = row.routing.experts / row.routing.groups;
+// The groups whose experts a kernel may have chosen from, given what it chose: those that are kept
+// beyond rounding, and of those that are kept or rejected within rounding, the ones it used. Empty
+// where it used a clearly rejected group, or too many.
+std::vector<bool> groups_chosen(const Row& row, const std::set<int>& got) {
+  const int groups = row.routing.groups, width = row.routing.experts / groups;
+  const std::vector<bool> allowed = selectable(row.routing, row.keys);
+  std::vector<double> keys;
   double lowest_kept = INFINITY, highest_rejected = -INFINITY;
-  for (int g = 0; g < row.routing.groups; ++g) {
-    const double key = group_key(row, g);
+  for (int g = 0; g < groups; ++g) {
+    keys.push_back(group_key(row, g));
     if (allowed[static_cast<size_t>(g * width)])
-      lowest_kept = std::min(lowest_kept, key);
+      lowest_kept = std::min(lowest_kept, keys.back());
     else
-      highest_rejected = std::max(highest_rejected, key);
+      highest_rejected = std::max(highest_rejected, keys.back());
   }
-  return lowest_kept - highest_rejected <= 4 * row.largest_error();
+  const double margin = 4 * row.largest_error();  // two keys of two experts each
+  std::vector<bool> chosen(keys.size());
+  int count = 0;
+  for (int g = 0; g < groups; ++g) {
+    const bool kept = allowed[static_cast<size_t>(g * width)];
+    const double key = keys[static_cast<size_t>(g)];
+    const bool clear = kept ? key - highest_rejected > margin : lowest_kept - key > margin;
+    const bool used = std::any_of(got.begin(), got.end(), [&](int e) { return e / width == g; });
+    if (used && !kept && clear) return {};
+    chosen[static_cast<size_t>(g)] = used || (kept && clear);
+    count += chosen[static_cast<size_t>(g)];
+  }
+  if (count > row.routing.groups_kept) return {};
+  return chosen;
 }
 
-// Got differs from want: is every exchange between two keys that rounding could have swapped?
-bool explained_by_rounding(const Row& row, const std::set<int>& want, const std::set<int>& got) {
-  const std::vector<bool> allowed = selectable(row.routing, row.keys);
-  if (row.routing.groups > row.routing.groups_kept && groups_near_tie(row, allowed)) return true;
-  for (int missing : want) {
-    if (got.count(missing)) continue;
-    for (int intruder : got) {
-      if (want.count(intruder)) continue;
-      if (!allowed[static_cast<size_t>(intruder)]) return false;
-      const double gap = row.keys[missing] - row.keys[intruder];
-      if (!(gap <= row.error(missing) + row.error(intruder))) return false;
+// Whether no expert of the chosen groups that was left out beats a chosen one by more than
+// rounding.
+bool explained_by_rounding(const Row& row, const std::set<int>& got) {
+  const std::vector<bool> chosen = groups_chosen(row, got);
+  if (chosen.empty()) return false;
+  const int width = row.routing.experts / row.routing.groups;
+  for (int left_out = 0; left_out < row.routing.experts; ++left_out) {
+    if (!chosen[static_cast<size_t>(left_out / width)] || got.count(left_out)) continue;
+    for (int e : got) {
+      const double gap = row.keys[left_out] - row.keys[e];
+      const bool both_last = row.keys[left_out] == row.keys[e];  // also -inf and -inf
+      if (!both_last && !(gap <= row.error(left_out) + row.error(e))) return false;
+      // Exactly equal keys are no rounding matter: the lower id goes first.
+      if (both_last && std::isinf(row.keys[e]) && left_out < e) return false;
     }
   }
   return true;
@@ -110,7 +130,7 @@ RoutingAgreement compare_routing(const LayerPlan& plan, const float* selection_b
       continue;
     }
     const Row row{routing, scores.row(t).data(), keys.row(t).data(), logit_error};
-    if (explained_by_rounding(row, want, got))
+    if (explained_by_rounding(row, got))
       ++result.near_ties;
     else if (result.first_bad.empty())
       result.first_bad = fmt::format("token {} is routed to other experts than the reference", t);

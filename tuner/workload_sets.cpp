@@ -24,9 +24,8 @@ Rotation plan_rotation(const LayerSpec& layer, const Shard& shard, const DeviceI
 std::vector<std::vector<float>> make_inputs(const LayerWeights& weights,
                                             const RoutingDistribution& routing, int tokens,
                                             uint64_t seed, int rounds) {
-  constexpr int64_t kMostBytes = int64_t{256} << 20;
   const int64_t one = int64_t{tokens} * weights.layer.hidden * 4;
-  const auto count = std::clamp<int64_t>(kMostBytes / one, 2, std::max(rounds, 2));
+  const auto count = std::clamp<int64_t>(kMostInputBytes / one, 2, std::max(rounds, 2));
   std::vector<std::vector<float>> inputs;
   for (int64_t i = 0; i < count; ++i) {
     const uint64_t round_seed = seed * 1000003 + static_cast<uint64_t>(i);

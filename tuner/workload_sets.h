@@ -23,7 +23,8 @@ struct Rotation {
 };
 Rotation plan_rotation(const LayerSpec&, const Shard&, const DeviceInfo&, Cache);
 
-// `rounds` inputs, fewer where they would take more than 256 MB.
+inline constexpr int64_t kMostInputBytes = int64_t{256} << 20;
+// `rounds` inputs, fewer (but two) where they would take more than kMostInputBytes.
 std::vector<std::vector<float>> make_inputs(const LayerWeights&, const RoutingDistribution&,
                                             int tokens, uint64_t seed, int rounds);
 

@@ -121,7 +121,9 @@ TEST_CASE("measured rates and free memory do not make another environment") {
   later.read_gbs = 19.5;
   later.device.memory_bytes /= 2;
   CHECK(l.store.add_environment(later) == l.environment);
-  record(l.store, l.study, l.environment, step_attempt(), verified_outcome(10));
+  AttemptRecord judged = step_attempt();
+  judged.read_gbs = later.read_gbs;
+  record(l.store, l.study, l.environment, judged, verified_outcome(10));
   REQUIRE(l.store.environments(l.study).size() == 1);
   const Environment got = l.store.environments(l.study)[0];
   CHECK(got.read_gbs == 19.5);
@@ -134,31 +136,57 @@ TEST_CASE("measured rates and free memory do not make another environment") {
   CHECK(l.store.add_environment(later) != l.environment);
 }
 
-TEST_CASE("the best step is the fastest verified one under the same key, workload, environment") {
+TEST_CASE("a step's winner belongs to its key, workload, environment and study") {
   Ledger l;
   const AttemptRecord step = step_attempt();
-  const auto best = [&](const std::string& workload, int64_t environment) {
-    return l.store.best_step(step.step_key, workload, environment);
+  const auto winner = [&](int64_t study, const std::string& workload, int64_t environment) {
+    return l.store.step_winner(study, step.step_key, workload, environment);
   };
-  CHECK_FALSE(best(step.workload, l.environment));
   record(l.store, l.study, l.environment, step, verified_outcome(20));
   const int64_t fastest = record(l.store, l.study, l.environment, step, verified_outcome(12));
   record(l.store, l.study, l.environment, step, wrong_outcome());
-  Outcome suspect = verified_outcome(1);
-  suspect.status = Status::suspect;
-  record(l.store, l.study, l.environment, step, suspect);
   l.store.begin_attempt(l.study, l.environment, step);
+  CHECK_FALSE(winner(l.study, step.workload, l.environment));
 
-  const auto found = best(step.workload, l.environment);
+  l.store.set_winner(fastest);
+  const auto found = winner(l.study, step.workload, l.environment);
   REQUIRE(found);
   CHECK(found->id == fastest);
   CHECK(found->tile == step.tile);
   CHECK(found->kernel == step.kernel);
-  CHECK(found->outcome.samples_us == samples_around(12));
   CHECK(found->time_us.n == 25);
-  CHECK_FALSE(best("another", l.environment));
-  CHECK_FALSE(best(step.workload, l.environment + 1));
-  CHECK(l.store.step_attempts(step.step_key, step.workload, l.environment).size() == 4);
+  CHECK_FALSE(winner(l.study + 1, step.workload, l.environment));
+  CHECK_FALSE(winner(l.study, "another", l.environment));
+  CHECK_FALSE(winner(l.study, step.workload, l.environment + 1));
+  CHECK(l.store.step_attempts(step.step_key, step.workload, l.environment).size() == 3);
+}
+
+TEST_CASE("closing a case keeps its winner and its state together") {
+  Ledger l;
+  AttemptRecord layer = layer_attempt(l.slot);
+  const int64_t good = l.store.begin_attempt(l.study, l.environment, layer);
+  layer.outcome = verified_outcome(12);
+  layer.read_gbs = 19.5;
+  layer.weight_sets = 33;
+  layer.rotation_shortfall_bytes = 7;
+  l.store.finish_case(good, layer);
+  const auto result = l.store.layer_result(l.study, case_id(l.slot));
+  REQUIRE(result);
+  CHECK(result->read_gbs == 19.5);
+  CHECK(result->weight_sets == 33);
+  CHECK(result->rotation_shortfall_bytes == 7);
+  CHECK(result->run > 0);
+  const auto state = [&] {
+    for (const CaseRecord& c : l.store.cases(l.study))
+      if (case_id(c.spec) == case_id(l.slot)) return std::pair(c.state, c.reason);
+    return std::pair(CaseState::pending, std::string("missing"));
+  };
+  CHECK(state().first == CaseState::done);
+
+  const int64_t bad = l.store.begin_attempt(l.study, l.environment, layer);
+  layer.outcome = wrong_outcome();
+  l.store.finish_case(bad, layer);
+  CHECK(state() == std::pair(CaseState::failed, layer.outcome.reason));
 }
 
 TEST_CASE("a layer's newest verified attempt comes back whole") {

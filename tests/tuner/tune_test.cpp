@@ -83,7 +83,8 @@ TEST_CASE("an exhaustive search tries every tile and finds the fastest") {
   const Choice best = bench.tune({.strategy = Strategy::exhaustive});
   CHECK(bench.place(best) == 2);
   CHECK(bench.tried().size() == bench.all.size());
-  const auto winner = bench.store.step_winner(step_key(bench.plan, bench.plan.steps[bench.step]),
+  const auto winner = bench.store.step_winner(bench.ledger.study,
+                                              step_key(bench.plan, bench.plan.steps[bench.step]),
                                               bench.ledger.workload, bench.ledger.environment);
   REQUIRE(winner);
   CHECK(winner->tile == best.tile);
