@@ -2,6 +2,7 @@
 // A layer in one cooperative launch: the ops of the staged form, with grid barriers for launches.
 // While blocks wait for the slowest, the weights of the next op are already on their way.
 #include "kernels/device/dispatch.h"
+#include "kernels/device/layer_tile.h"
 #include "kernels/device/owned.h"
 #include "kernels/device/rows.h"
 #include "kernels/device/stream.h"

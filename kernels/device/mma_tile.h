@@ -3,7 +3,7 @@
 // row, accumulating in f32. k may be permuted as long as both operands are permuted alike, so every
 // lane takes 16 contiguous bytes (chunk() of the four in the 64) of its row and of its token: no
 // shuffle, no transposed load.
-#include "kernels/device/gpu.h"
+#include "kernels/device/numbers.h"
 
 #if FSE_NVIDIA
 #define FSE_MMA_SYNC 1

@@ -1,6 +1,8 @@
 #pragma once
 // The expert part of a layer of few tokens: every block sorts the pairs in LDS, and in stage 2 owns
 // 16 rows of the output, so that there is no y, no combine, and one grid barrier less.
+#include "kernels/device/gpu.h"
+#include "kernels/device/layer_tile.h"
 #include "kernels/device/stream.h"
 
 namespace fse::gpu {

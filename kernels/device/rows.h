@@ -1,6 +1,6 @@
 #pragma once
 // Ops that touch each activation once: the end of the unfused routing chain, combine, shared_add.
-#include "kernels/device/gpu.h"
+#include "kernels/device/numbers.h"
 
 namespace fse::gpu {
 

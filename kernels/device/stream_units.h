@@ -1,7 +1,7 @@
 #pragma once
 // The work of a streaming kernel: units (tokens of one expert), and where a unit's tokens and
 // results lie. Units come from the dispatched offsets, or are chunks of all tokens.
-#include "kernels/device/gpu.h"
+#include "kernels/device/numbers.h"
 
 namespace fse::gpu {
 

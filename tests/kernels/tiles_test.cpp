@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "kernels/device/tiles.h"
+#include "kernels/device/layer_tile.h"
 
 using namespace fse::gpu;
 

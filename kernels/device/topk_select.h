@@ -1,0 +1,200 @@
+#pragma once
+// Scores and the choice of experts, a wave for each token. The rule, NaN, infinities and ties
+// included, is that of core/routing.h.
+#include "kernels/device/numbers.h"
+
+namespace fse::gpu {
+
+FSE_D float infinity() {
+  return __uint_as_float(0x7f800000u);
+}
+// Unsigned order of floats: larger values have larger words, -0 and 0 the same. 0 is below all.
+FSE_D u32 order_word(float v) {
+  const u32 bits = __float_as_uint(v + 0.f);
+  return bits >> 31 ? ~bits : bits | 0x80000000u;
+}
+
+// What a score depends on besides its logit.
+struct ScoreRule {
+  bool sigmoid;
+  float largest;  // softmax: the largest logit that is not NaN
+  float sum;      // softmax: of all exponentials
+};
+FSE_D float exponential(const ScoreRule& rule, float logit) {
+  if (rule.largest == -infinity()) return 0;
+  if (rule.largest == infinity()) return logit == infinity() ? 1.f : 0.f;
+  return exp_accurate(logit - rule.largest);
+}
+FSE_D float score_of(const ScoreRule& rule, float logit) {
+  if (logit != logit) return logit;
+  if (rule.sigmoid) return sigmoid(logit);
+  const float e = exponential(rule, logit);
+  return rule.sum > 0 ? e / rule.sum : e;
+}
+
+// Expert i * kWave + lane is entry i of a lane.
+template <Shape S>
+struct LaneExperts {
+  static constexpr int kCount = ceil_div(S.experts, kWave);
+  FSE_D static int id(int i) { return i * kWave + lane_index(); }
+  FSE_D static bool exists(int i) {
+    return S.experts % kWave == 0 || i < kCount - 1 || id(i) < S.experts;
+  }
+};
+
+// A token's values in registers: all loads are on their way before the first is used. What does not
+// exist is NaN.
+template <Shape S>
+struct LaneValues {
+  float v[LaneExperts<S>::kCount];
+  FSE_D explicit LaneValues(const float* from) {
+    using Experts = LaneExperts<S>;
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      v[i] = Experts::exists(i) ? from[Experts::id(i)] : __uint_as_float(0x7fc00000u);
+  }
+};
+
+template <Shape S>
+FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool needs_sum) {
+  ScoreRule rule{a.r.sigmoid != 0, -infinity(), 0};
+  if (rule.sigmoid) return rule;
+#pragma unroll
+  for (const float logit : logits.v) rule.largest = fmaxf(rule.largest, logit);  // NaN is left out
+  rule.largest = wave_max(rule.largest);
+  if (!needs_sum) return rule;
+  if (fabsf(rule.largest) == infinity()) {
+#pragma unroll
+    for (const float logit : logits.v)
+      if (logit == logit) rule.sum += exponential(rule, logit);
+  } else {
+#pragma unroll
+    for (const float logit : logits.v)
+      rule.sum += logit == logit ? exp_accurate(logit - rule.largest) : 0.f;
+  }
+  rule.sum = wave_sum(rule.sum);
+  return rule;
+}
+
+// Without a bias or sums of scores, experts are ordered as their logits are, and f32 keeps that
+// order better than that of the scores. What ties in float64 ties here: softmax 745 below the
+// largest and sigmoid below -709.7 are 0, sigmoid above 36.7 is 1.
+FSE_D bool selects_by_logit(const Args& a) {
+  return !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
+}
+
+// What experts are ordered by; -inf where the value is NaN. kScored: values are scores, not logits.
+template <Shape S, bool kScored>
+FSE_D void selection_keys(float (&keys)[LaneExperts<S>::kCount], const Args& a,
+                          const ScoreRule& rule, const LaneValues<S>& values) {
+  using Experts = LaneExperts<S>;
+  const bool by_logit =
+      !kScored && selects_by_logit(a) && (rule.sigmoid || fabsf(rule.largest) < infinity());
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) keys[i] = values.v[i];
+  if (by_logit) {  // the common case stays short: code that runs once is fetched once
+    const float floor = rule.sigmoid ? -709.7f : rule.largest - 745.2f;
+    const float ceiling = rule.sigmoid ? 36.7f : infinity();
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      if (keys[i] == keys[i]) keys[i] = fminf(fmaxf(keys[i], floor), ceiling);
+  } else if (!kScored) {
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i) keys[i] = score_of(rule, keys[i]);
+  }
+  if (a.selection_bias)
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      if (Experts::exists(i)) keys[i] += a.selection_bias[Experts::id(i)];
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) keys[i] = keys[i] == keys[i] ? keys[i] : -infinity();
+}
+
+// Entries of groups that are not kept become 0. `lds` holds this wave's keys and groups.
+template <Shape S>
+FSE_D void drop_groups(const Args& a, u32 (&words)[LaneExperts<S>::kCount],
+                       const float (&keys)[LaneExperts<S>::kCount], char* lds) {
+  using Experts = LaneExperts<S>;
+  const int groups = a.r.groups, width = S.experts / groups;
+  float* key = reinterpret_cast<float*>(lds);
+  u32* order = reinterpret_cast<u32*>(key + S.experts);
+  u32* kept = order + groups;
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i)
+    if (Experts::exists(i)) key[Experts::id(i)] = keys[i];
+  wave_sync();
+  for (int g = lane_index(); g < groups; g += kWave) {
+    float best = -infinity(), second = -infinity();
+    for (int e = g * width; e < (g + 1) * width; ++e) {
+      second = fmaxf(second, fminf(best, key[e]));
+      best = fmaxf(best, key[e]);
+    }
+    order[g] = order_word(a.r.sum_of_top2 && width > 1 ? best + second : best);
+  }
+  wave_sync();
+  for (int g = lane_index(); g < groups; g += kWave) {
+    int better = 0;
+    for (int o = 0; o < groups; ++o)
+      better += order[o] > order[g] || (order[o] == order[g] && o < g);
+    kept[g] = better < a.r.groups_kept;
+  }
+  wave_sync();
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i)
+    if (Experts::exists(i) && !kept[Experts::id(i) / width]) words[i] = 0;
+  wave_sync();
+}
+
+// The chosen experts, best first, ties to the lower id: lane j gets the j-th.
+template <Shape S>
+FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
+  using Experts = LaneExperts<S>;
+  int chosen = 0, best_at = 0;
+  u32 best = 0;
+  const auto scan = [&] {  // a tree, whose depth and not whose width is what a round waits for
+    u32 most[Experts::kCount];
+    int at[Experts::kCount];
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i) {
+      most[i] = words[i];
+      at[i] = i;
+    }
+#pragma unroll
+    for (int step = 1; step < Experts::kCount; step *= 2)
+#pragma unroll
+      for (int i = 0; i + step < Experts::kCount; i += 2 * step)
+        if (most[i + step] > most[i]) {
+          most[i] = most[i + step];
+          at[i] = at[i + step];
+        }
+    best = most[0];
+    best_at = at[0];
+  };
+  scan();
+  for (int j = 0; j < top_k; ++j) {
+    const u32 most = wave_max(best);
+    const u32 id = wave_min(best == most ? static_cast<u32>(Experts::id(best_at)) : ~0u);
+    if (lane_index() == j) chosen = static_cast<int>(id);
+    if (static_cast<int>(id % kWave) != lane_index()) continue;
+#pragma unroll
+    for (int i = 0; i < Experts::kCount; ++i)
+      if (i == static_cast<int>(id / kWave)) words[i] = 0;
+    scan();
+  }
+  return chosen;
+}
+
+template <Shape S, bool kScored>
+FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const LaneValues<S>& values,
+                         char* lds) {
+  using Experts = LaneExperts<S>;
+  float keys[Experts::kCount];
+  u32 words[Experts::kCount];
+  selection_keys<S, kScored>(keys, a, rule, values);
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) words[i] = Experts::exists(i) ? order_word(keys[i]) : 0;
+  if (a.r.groups > 1) drop_groups<S>(a, words, keys, lds);
+  return choose<S>(words, a.n.top_k);
+}
+
+}  // namespace fse::gpu
