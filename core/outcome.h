@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/names.h"
 #include "core/statistics.h"
 
@@ -44,6 +45,15 @@ struct Outcome {
   std::string reason;              // empty when measured
   Accuracy accuracy;               // measured, wrong and suspect
   std::vector<double> samples_us;  // one per round, in order
+};
+
+// Thrown where running a kernel ends an attempt: `status` is what its Outcome becomes. After
+// `crashed` the device is lost to this process, and nothing it answers counts.
+class AttemptError : public Error {
+ public:
+  AttemptError(Status status, const std::string& reason)
+      : Error(ErrorKind::environment, reason), status(status) {}
+  Status status;
 };
 
 }  // namespace fse

@@ -118,7 +118,7 @@ void print_capabilities(const std::string& model, const std::string& device_name
     print_layer(config);
     layers = {config.layer};
   }
-  const auto backend = open_backend(choose_device(device_name));
+  const auto backend = open_device(device_name);
   const Subject subject{.layers = std::move(layers), .device = backend->device()};
   Table table{.titles = {"<axis", "<value", fmt::format("<{}", subject.device.name), "<why not"}};
   add_axis(table, subject, "gate", &Variant::gate);

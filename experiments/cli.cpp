@@ -17,6 +17,7 @@
 #include "core/version.h"
 #include "experiments/capabilities.h"
 #include "experiments/inventory.h"
+#include "experiments/kernels_command.h"
 #include "experiments/paths.h"
 #include "experiments/plan_sweep.h"
 #include "experiments/run.h"
@@ -55,6 +56,8 @@ struct Request {
   std::string command;  // as typed
   std::vector<std::string> overrides;
   bool steps = false, quiet = false;
+  ShowOptions show;
+  CompileOptions compile;
   std::function<int()> action;
 };
 
@@ -139,6 +142,40 @@ void add_capabilities(CLI::App& app, Request& request) {
   });
 }
 
+void add_kernel_subject(CLI::App& command, KernelSubject& subject) {
+  command.add_option("--model", subject.model, "A preset's name or a Hugging Face config.json")
+      ->capture_default_str();
+  command.add_option("--dtype", subject.dtype, "bf16 | f16 | fp8_block128 | f32")
+      ->capture_default_str();
+  command.add_option("--tokens", subject.tokens, "Rows in the batch")->capture_default_str();
+  command.add_option("--arch", subject.arch, "GPU kernels: sm_90, gfx90a, gfx942, ...")
+      ->capture_default_str();
+}
+
+void add_kernel_show(CLI::App& kernels, Request& request) {
+  CLI::App* show = kernels.add_subcommand("show", "One kernel: its axes, tiles and an instance");
+  show->add_option("kernel", request.show.kernel, "Its name, as kernels ls prints it")->required();
+  add_kernel_subject(*show, request.show.subject);
+  show->add_option("--tile", request.show.subject.tile, "Axes to change: 'warps=8 ring=3'");
+  show->add_flag("--source", request.show.source, "Also its device header");
+  show->add_flag("--assembly", request.show.assembly, "Also its instructions");
+  show->callback([&] {
+    request.action = [&] {
+      show_kernel(request.show, configs_dir());
+      return 0;
+    };
+  });
+}
+
+void add_kernel_compile(CLI::App& kernels, Request& request) {
+  CLI::App* compile = kernels.add_subcommand(
+      "compile", "Compile a layer's GPU kernels; needs NVRTC or hipRTC, not a GPU");
+  add_kernel_subject(*compile, request.compile.subject);
+  compile->add_flag("--all", request.compile.all_tiles, "Every legal tile, not the default ones");
+  compile->callback(
+      [&] { request.action = [&] { return compile_kernels(request.compile, configs_dir()); }; });
+}
+
 void add_inventory(CLI::App& app, Request& request) {
   CLI::App* devices = app.add_subcommand("devices", "The devices of this machine");
   devices->footer("Example: fselab devices");
@@ -151,7 +188,9 @@ void add_inventory(CLI::App& app, Request& request) {
   CLI::App* kernels = app.add_subcommand("kernels", "The catalogue of kernels and their tiles");
   kernels->require_subcommand(1);
   CLI::App* list = kernels->add_subcommand("ls", "Every kernel: its op, device, axes and values");
-  kernels->footer("Example: fselab kernels ls");
+  kernels->footer("Example: fselab kernels show hip.topk --arch gfx90a");
+  add_kernel_show(*kernels, request);
+  add_kernel_compile(*kernels, request);
   list->callback([&] {
     request.action = [] {
       print_kernels();

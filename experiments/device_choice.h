@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <string>
 
 #include "kernels/backend.h"
@@ -9,5 +10,12 @@ namespace fse {
 inline std::string choose_device(const std::string& name) {
   return name == "auto" ? device_names().front() : name;
 }
+
+// A GPU's kernels come from the installed device headers or the source tree's, and are kept in the
+// user's cache folder once compiled.
+BackendConfig backend_config();
+
+// The device that a name stands for, opened with backend_config().
+std::unique_ptr<Backend> open_device(const std::string& name);
 
 }  // namespace fse

@@ -4,8 +4,9 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "kernels/backend.h"
+#include "experiments/device_choice.h"
 #include "kernels/catalog.h"
+#include "kernels/hip/backend.h"
 #include "reports/table.h"
 
 namespace fse {
@@ -34,8 +35,8 @@ void print_devices() {
   Table table{.titles = {"<device", "<arch", "<product", "units", "memory GB", "last cache MB",
                          "<dtypes", "<graph"}};
   for (const std::string& name : device_names())
-    table.rows.push_back(device_row(open_backend(name)->device()));
-  fmt::print("{}", to_markdown(table));
+    table.rows.push_back(device_row(open_device(name)->device()));
+  fmt::print("{}\n{}", to_markdown(table), describe_gpus());
 }
 
 void print_kernels() {

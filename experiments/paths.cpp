@@ -1,6 +1,8 @@
 #include "experiments/paths.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include "core/error.h"
 
@@ -8,16 +10,38 @@ namespace fse {
 
 namespace fs = std::filesystem;
 
-fs::path configs_dir() {
+namespace {
+
+// PREFIX/share/fselab beside PREFIX/bin/fselab.
+fs::path share_dir() {
   std::error_code error;
   const fs::path binary = fs::read_symlink("/proc/self/exe", error);
-  const fs::path installed = binary.parent_path().parent_path() / "share/fselab/configs";
-  if (!error && fs::is_directory(installed, error)) return installed;
+  return binary.parent_path().parent_path() / "share/fselab";
+}
+
+}  // namespace
+
+fs::path configs_dir() {
+  std::error_code error;
+  const fs::path installed = share_dir() / "configs";
+  if (fs::is_directory(installed, error)) return installed;
   const fs::path source = fs::path(FSELAB_SOURCE_CONFIGS);
   if (fs::is_directory(source, error)) return source;
   throw Error(ErrorKind::environment,
               fmt::format("no configs folder, expected {} (installed) or {} (source tree)",
                           installed.string(), source.string()));
+}
+
+fs::path device_headers_dir() {
+  std::error_code error;
+  const fs::path installed = share_dir() / "kernels/device";
+  return fs::is_directory(installed, error) ? installed : fs::path(FSELAB_SOURCE_DEVICE);
+}
+
+fs::path kernel_cache_dir() {
+  const passwd* user = ::getpwuid(::getuid());
+  if (!user || !user->pw_dir || !*user->pw_dir) return {};
+  return fs::path(user->pw_dir) / ".cache/fselab/kernels";
 }
 
 }  // namespace fse

@@ -8,4 +8,11 @@ namespace fse {
 // Error(environment) where neither exists.
 std::filesystem::path configs_dir();
 
+// The folder of device headers, found in the same way; where neither exists, the source tree's.
+std::filesystem::path device_headers_dir();
+
+// Where compiled kernels are kept: ~/.cache/fselab/kernels of the user who runs this; empty where
+// they have no home.
+std::filesystem::path kernel_cache_dir();
+
 }  // namespace fse

@@ -142,7 +142,7 @@ void print_totals(const SweepSpec& sweep, const std::vector<WorkloadEstimate>& w
 
 void plan_sweep(const PlanOptions& options) {
   const SweepSpec sweep = read_sweep(options.sweep, options.overrides);
-  const auto backend = open_backend(choose_device(sweep.device));
+  const auto backend = open_device(sweep.device);
   const DeviceInfo& device = backend->device();
   const Expansion expansion = expand(sweep, device, configs_dir());
   const Rates rates{.read_gbs = backend->measure_read_gbs(),

@@ -25,9 +25,14 @@ std::string host_os() {
   return uname(&name) == 0 ? fmt::format("{} {}", name.sysname, name.release) : "unknown";
 }
 
+std::string compilers(const Backend& backend) {
+  const std::string kernels = backend.kernel_toolchain();
+  return fmt::format("{}{}{}", compiler_text(), kernels.empty() ? "" : "; ", kernels);
+}
+
 Environment describe_environment(Backend& backend) {
   return {.device = backend.device(),
-          .compiler = std::string(compiler_text()),
+          .compiler = compilers(backend),
           .git_revision = std::string(git_revision()),
           .host_os = host_os(),
           .read_gbs = backend.measure_read_gbs(),
@@ -137,7 +142,7 @@ bool run_pending(Backend& backend, const SweepSpec& spec, Store& store, int64_t 
 int run_sweep(const RunOptions& options) {
   const std::filesystem::path configs = configs_dir();
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
-  const auto backend = open_backend(choose_device(spec.device));
+  const auto backend = open_device(spec.device);
   const Expansion expansion = expand(spec, backend->device(), configs);
   Store store = Store::create_or_open(options.db);
   if (!store.warning().empty()) fmt::print(stderr, "fselab: {}\n", store.warning());

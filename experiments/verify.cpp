@@ -193,7 +193,7 @@ int verify_layer(const VerifyOptions& options) {
   if (!config.storage_supported)
     throw Refused(fmt::format("{}: weights stored as {} cannot be loaded",
                               (options.dir / "config.json").string(), config.storage));
-  const auto backend = open_backend(choose_device(options.device));
+  const auto backend = open_device(options.device);
   Tally tally;
   for (DType dtype : backend->device().dtypes)
     verify_dtype(*backend, config, options, dtype, tally);

@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <vector>
@@ -35,14 +36,26 @@ class Backend {
   virtual const DeviceInfo& device() const = 0;
   virtual std::unique_ptr<Session> open(const LayerPlan&, std::vector<LayerWeights> sets) = 0;
   // Measured now, all compute units busy: streaming read, GB/s (10^9), over `bytes` of memory that
-  // is larger than the caches; and the f32 multiply-add rate, GFLOP/s.
+  // is larger than the caches; and the multiply-add rate of what the kernels multiply with,
+  // GFLOP/s: f32 on the cpu, matrix units on a GPU.
   virtual double measure_read_gbs() = 0;
   virtual double measure_peak_gflops() = 0;
+  // What made the kernels, where it was not fselab's own compiler: the run-time compiler, the
+  // driver and a hash of the kernels' sources and options. Results of others are not mixed with
+  // these.
+  virtual std::string kernel_toolchain() const { return {}; }
+};
+
+// What GPU backends need beside their device; decided above, never looked up here.
+struct BackendConfig {
+  std::filesystem::path device_dir;  // the folder of device headers
+  std::filesystem::path cache_dir;   // of compiled kernels; empty: compiled anew by every process
+  int compile_threads = 1;
 };
 
 // "cpu" (more devices with their backends). Throws Error(environment) with the reason and what is
 // there instead where the device cannot be used.
-std::unique_ptr<Backend> open_backend(const std::string& device);
+std::unique_ptr<Backend> open_backend(const std::string& device, const BackendConfig& = {});
 std::vector<std::string> device_names();  // usable now, best first: what `auto` picks from
 
 }  // namespace fse

@@ -4,13 +4,15 @@
 
 #include "core/error.h"
 #include "kernels/cpu/families.h"
+#include "kernels/gpu/families.h"
 
 namespace fse {
 namespace {
 
 std::vector<KernelDef> all_kernels() {
   std::vector<KernelDef> all;
-  for (auto family : {cpu_routing_kernels, cpu_stream_kernels, cpu_block_kernels, cpu_sum_kernels})
+  for (auto family : {cpu_routing_kernels, cpu_stream_kernels, cpu_block_kernels, cpu_sum_kernels,
+                      gpu_matrix_kernels, gpu_routing_kernels, gpu_row_kernels})
     for (KernelDef& def : family()) all.push_back(std::move(def));
   return all;
 }
@@ -43,11 +45,15 @@ std::vector<const KernelDef*> kernels_for(Op op, const std::string& device_kind)
 
 std::vector<Tile> tiles(const KernelDef& def, const LayerPlan& plan, const Step& step,
                         const DeviceInfo& device) {
-  std::vector<Tile> result{def.default_tile(plan, step, device)};
+  const auto runs = [&](const Tile& tile) {
+    return def.legal(tile).empty() && def.fits(tile, plan, step, device).empty();
+  };
+  const Tile first = def.default_tile(plan, step, device);
+  std::vector<Tile> result;
+  if (runs(first)) result.push_back(first);  // a family may not take the shape at all
   Tile point;
   for_each_point(def.axes, point, [&](const Tile& tile) {
-    if (tile == result.front() || !def.legal(tile).empty()) return;
-    if (def.fits(tile, plan, step, device).empty()) result.push_back(tile);
+    if (!(tile == first) && runs(tile)) result.push_back(tile);
   });
   return result;
 }
@@ -56,8 +62,11 @@ std::vector<Choice> default_choices(const LayerPlan& plan, const DeviceInfo& dev
   std::vector<Choice> choices;
   for (const Step& step : plan.steps) {
     const auto rows = kernels_for(step.op, device.kind);
-    check(!rows.empty(), to_name(step.op) + " has a kernel on " + device.kind);
-    choices.push_back({rows.front(), rows.front()->default_tile(plan, step, device)});
+    const auto row = std::find_if(rows.begin(), rows.end(), [&](const KernelDef* def) {
+      return def->fits(def->default_tile(plan, step, device), plan, step, device).empty();
+    });
+    check(row != rows.end(), to_name(step.op) + " has a kernel on " + device.kind);
+    choices.push_back({*row, (*row)->default_tile(plan, step, device)});
   }
   return choices;
 }

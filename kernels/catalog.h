@@ -40,7 +40,8 @@ struct KernelDef {
   gpu::Launch (*launch)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&) = nullptr;
 };
 
-// Every tile of the family that is legal and fits, the default first, else in axis order.
+// Every tile of the family that is legal and fits, the default first (where it does), else in axis
+// order.
 std::vector<Tile> tiles(const KernelDef&, const LayerPlan&, const Step&, const DeviceInfo&);
 
 // The rows that implement an op on a device kind, the default kernel first.
@@ -52,7 +53,8 @@ struct Choice {
   const KernelDef* kernel = nullptr;
   Tile tile;
 };
-// The default kernel and tile of every step, parallel to plan.steps.
+// The default kernel and tile of every step, parallel to plan.steps: the first row whose default
+// tile fits.
 std::vector<Choice> default_choices(const LayerPlan&, const DeviceInfo&);
 
 }  // namespace fse

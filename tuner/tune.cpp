@@ -143,6 +143,8 @@ class Search {
       outcome.status = Status::suspect;  // no step takes no time
       outcome.reason = "a sample is not above 0 us";
       return outcome;
+    } catch (const AttemptError& error) {
+      return {.status = error.status, .reason = error.what()};
     } catch (const Error& error) {
       return {.status = Status::launch_failed, .reason = error.what()};
     } catch (const std::bad_alloc&) {

@@ -14,7 +14,7 @@ using gpu::Launch;
 
 // Axes in the order of the struct's fields: name expressions list their values.
 const std::vector<Axis> kStreamAxes{{"dependent", {0, 1}},       {"dense", {0, 1}},
-                                    {"robin", {0, 1}},           {"warps", {4, 8, 16}},
+                                    {"robin", {0, 1, 2, 4, 8}},  {"warps", {4, 8, 16}},
                                     {"split", {1, 2, 4, 8, 16}}, {"ring", {2, 3, 4, 6}},
                                     {"rows", {4, 8, 16}},        {"width", {8, 16, 32, 64}}};
 const std::vector<Axis> kPlainAxes{{"dependent", {0, 1}}, {"warps", {4, 8, 16}}};
@@ -77,21 +77,21 @@ int default_width(const LayerPlan& p, Op op) {
   return 64;
 }
 
-// 4 slices of 16 rows x 128 bytes for each of 8 warps keep 64 KB in flight per compute unit, which
-// is enough for the memory's full rate; a shorter ring where that does not fit.
+// 3 slices of 16 rows x 128 bytes for each of 16 warps keep 64 KB in flight per compute unit while
+// one slice is multiplied, which is enough for the memory's full rate; fewer where that does not
+// fit. All warps of a block share a tile's depth: the finest work there is to spread over units.
 Tile stream_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   const bool gate = s.op == Op::gate_gemm;
-  // A gate has few rows: the warps of a block share one tile's depth instead.
-  const int rows = gate ? (s.row_end - s.row_begin < 16 ? 4 : 8) : 16;
+  const int rows = !gate ? 16 : s.row_end - s.row_begin < 16 ? 4 : 8;  // a gate has few
   const int width = default_width(p, s.op);
   Tile tile;
-  for (int warps : {8, 4})
-    for (int ring : {4, 3, 2}) {
+  for (int warps : {16, 8, 4})
+    for (int ring : {3, 2}) {
       tile = {{{"dependent", 0},
                {"dense", 0},
-               {"robin", 0},
+               {"robin", 1},
                {"warps", warps},
-               {"split", gate ? warps : 1},
+               {"split", warps},
                {"ring", ring},
                {"rows", rows},
                {"width", width}}};

@@ -1,0 +1,154 @@
+#include "experiments/kernels_command.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "core/error.h"
+#include "core/model_import.h"
+#include "core/nearest.h"
+#include "experiments/device_choice.h"
+#include "experiments/disassemble.h"
+#include "kernels/catalog.h"
+#include "kernels/gpu/layer.h"
+#include "kernels/jit.h"
+
+namespace fse {
+namespace {
+
+const KernelDef& find_kernel(const std::string& name) {
+  std::vector<std::string> names;
+  for (const KernelDef& def : catalog()) {
+    if (def.name == name) return def;
+    names.push_back(def.name);
+  }
+  fail_usage(fmt::format("unknown kernel '{}'{}; fselab kernels ls lists them", name,
+                         did_you_mean(name, names)));
+}
+
+LayerSpec layer_of(const KernelSubject& subject, const std::filesystem::path& configs) {
+  LayerSpec layer = find_model(subject.model, configs).layer;
+  const auto dtype = from_name<DType>(subject.dtype);
+  if (!dtype)
+    fail_usage(fmt::format("dtype '{}', expected one of {}", subject.dtype, all_names<DType>()));
+  layer.dtype = *dtype;
+  return layer;
+}
+
+// Every legal way to run the layer on the device.
+std::vector<LayerPlan> plans_of(const KernelSubject& subject, const DeviceInfo& device,
+                                const std::filesystem::path& configs) {
+  const LayerSpec layer = layer_of(subject, configs);
+  std::vector<LayerPlan> plans;
+  for (const Variant& variant : all_variants())
+    if (check(layer, variant, device).empty())
+      plans.push_back(make_plan(layer, make_shard(layer, 1, 0), variant, subject.tokens, device));
+  if (plans.empty())
+    fail_usage(fmt::format("no variant of {} runs in {} on {}", subject.model, subject.dtype,
+                           device.name));
+  return plans;
+}
+
+struct Place {
+  const LayerPlan* plan;
+  const Step* step;
+};
+Place find_step(const std::vector<LayerPlan>& plans, Op op, const std::string& model) {
+  for (const LayerPlan& plan : plans)
+    for (const Step& step : plan.steps)
+      if (step.op == op) return {&plan, &step};
+  fail_usage(fmt::format("no variant of {} has a step for {}", model, to_name(op)));
+}
+
+Tile chosen_tile(const KernelDef& def, const Place& at, const DeviceInfo& device,
+                 const std::string& changes) {
+  Tile tile = def.default_tile(*at.plan, *at.step, device);
+  for (const auto& [axis, value] : tile_from_text(changes).axes) {
+    const auto it = std::find_if(tile.axes.begin(), tile.axes.end(),
+                                 [&, name = axis](const auto& own) { return own.first == name; });
+    if (it == tile.axes.end())
+      fail_usage(fmt::format("{} has no axis '{}'; its default tile is '{}'", def.name, axis,
+                             to_text(tile)));
+    it->second = value;
+  }
+  std::string why = def.legal(tile);
+  if (why.empty()) why = def.fits(tile, *at.plan, *at.step, device);
+  if (!why.empty()) fail_usage(fmt::format("{} cannot run '{}': {}", def.name, to_text(tile), why));
+  return tile;
+}
+
+Jit make_jit(const std::string& arch) {
+  const BackendConfig config = backend_config();
+  return Jit({.headers = read_device_headers(config.device_dir), .cache_dir = config.cache_dir},
+             arch);
+}
+
+void print_instance(const KernelDef& def, const Place& at, const Tile& tile,
+                    const DeviceInfo& device, const ShowOptions& options) {
+  const JitRequest request{def.header, def.instance(tile, *at.plan, *at.step)};
+  const gpu::Launch launch = def.launch(tile, *at.plan, *at.step, device);
+  fmt::print("instance  {}\nlaunch    {} blocks of {} threads, {} bytes of dynamic LDS\n",
+             request.expression, launch.blocks, launch.threads, launch.lds_bytes);
+  const Jit jit = make_jit(device.arch);
+  const Compiled result = jit.compile(request);
+  if (const auto* failed = std::get_if<CompileFailed>(&result))
+    throw Error(ErrorKind::environment,
+                fmt::format("{} cannot compile it: {}", jit.compiler(), failed->reason));
+  const auto& object = std::get<CodeObject>(result);
+  fmt::print("compiler  {}\nresources {}\n", jit.compiler(), to_text(object.resources));
+  if (options.source)
+    for (const DeviceHeader& header : read_device_headers(backend_config().device_dir))
+      if (header.name == "kernels/device/" + def.header) fmt::print("{}", header.text);
+  if (options.assembly) fmt::print("{}", disassemble(object.image, device.arch));
+}
+
+}  // namespace
+
+void show_kernel(const ShowOptions& options, const std::filesystem::path& configs_dir) {
+  const KernelDef& def = find_kernel(options.kernel);
+  const KernelSubject& subject = options.subject;
+  const bool on_gpu = def.instance != nullptr;
+  const DeviceInfo device = on_gpu ? typical_gpu(subject.arch) : open_device("cpu")->device();
+  const std::vector<LayerPlan> plans = plans_of(subject, device, configs_dir);
+  const Place at = find_step(plans, def.op, subject.model);
+  fmt::print("kernel    {}\nop        {}\ndevice    {} ({})\n", def.name, to_name(def.op),
+             def.device, device.arch);
+  for (const Axis& axis : def.axes)
+    fmt::print("axis      {}: {}\n", axis.name, fmt::join(axis.values, ", "));
+  fmt::print("step      {}\ntiles     {} legal\n", step_key(*at.plan, *at.step),
+             tiles(def, *at.plan, *at.step, device).size());
+  const Tile tile = chosen_tile(def, at, device, subject.tile);
+  fmt::print("tile      {}\n", to_text(tile));
+  if (on_gpu) print_instance(def, at, tile, device, options);
+}
+
+int compile_kernels(const CompileOptions& options, const std::filesystem::path& configs_dir) {
+  const DeviceInfo device = typical_gpu(options.subject.arch);
+  std::map<std::string, JitRequest> wanted;  // variants share most of their instances
+  for (const LayerPlan& plan : plans_of(options.subject, device, configs_dir))
+    for (const Step& step : plan.steps)
+      for (const KernelDef* def : kernels_for(step.op, device.kind))
+        for (const Tile& tile : tiles(*def, plan, step, device)) {
+          const std::string name = def->instance(tile, plan, step);
+          wanted.emplace(name, JitRequest{def->header, name});
+          if (!options.all_tiles) break;  // the default one comes first
+        }
+  std::vector<JitRequest> requests;
+  for (const auto& [name, request] : wanted) requests.push_back(request);
+  const Jit jit = make_jit(device.arch);
+  const auto results = jit.compile_all(requests, backend_config().compile_threads);
+  int failures = 0;
+  for (size_t i = 0; i < results.size(); ++i)
+    if (const auto* failed = std::get_if<CompileFailed>(&results[i])) {
+      ++failures;
+      fmt::print("FAILED {}: {}\n", requests[i].expression, failed->reason);
+    }
+  fmt::print("{} instances for {} by {}: {} failed\n", requests.size(), device.arch, jit.compiler(),
+             failures);
+  return failures == 0 ? 0 : 1;
+}
+
+}  // namespace fse

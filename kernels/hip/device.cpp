@@ -1,0 +1,169 @@
+#include "kernels/hip/device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/outcome.h"
+#include "kernels/gpu/layer.h"
+
+namespace fse {
+
+namespace {
+
+int attribute(int index, decltype(hipDeviceAttributeWarpSize) which) {
+  int value = 0;
+  FSE_GPU(hipDeviceGetAttribute(&value, which, index));
+  return value;
+}
+
+}  // namespace
+
+DeviceInfo query_gpu(int index) {
+  hipDeviceProp_t properties{};
+  FSE_GPU(hipGetDeviceProperties(&properties, index));
+  const std::string arch = arch_of(properties);
+  DeviceInfo info = typical_gpu(arch);
+  info.name = fmt::format("hip:{}", index);
+  info.product = properties.name;
+  info.compute_units = attribute(index, hipDeviceAttributeMultiprocessorCount);
+  info.memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  info.llc_bytes = gpu_llc_bytes(arch, attribute(index, hipDeviceAttributeL2CacheSize));
+  info.lds_bytes = attribute(index, hipDeviceAttributeMaxSharedMemoryPerBlock);
+  info.wave = attribute(index, hipDeviceAttributeWarpSize);
+  info.block_threads = attribute(index, hipDeviceAttributeMaxThreadsPerBlock);
+  return info;
+}
+
+HipDevice::HipDevice(int index, const BackendConfig& config)
+    : index_(index),
+      info_((use(), query_gpu(index))),
+      jit_({.headers = read_device_headers(config.device_dir), .cache_dir = config.cache_dir},
+           info_.arch),
+      compile_threads_(config.compile_threads),
+      main_(make_stream()),
+      side_(make_stream()) {}
+
+void HipDevice::use() const {
+  FSE_GPU(hipSetDevice(index_));
+}
+
+void HipDevice::copy(void* to, const void* from, int64_t bytes,
+                     decltype(hipMemcpyHostToDevice) kind) const {
+  FSE_GPU(hipMemcpyAsync(to, from, static_cast<size_t>(bytes), kind, main_.get()));
+  FSE_GPU(hipStreamSynchronize(main_.get()));
+}
+
+void HipDevice::compile(const std::vector<JitRequest>& requests) {
+  std::vector<JitRequest> wanted;
+  for (const JitRequest& request : requests) {
+    const std::string& name = request.expression;
+    const bool known = kernels_.contains(name) || compiled_.contains(name);
+    if (!known && std::find(wanted.begin(), wanted.end(), request) == wanted.end())
+      wanted.push_back(request);
+  }
+  std::vector<Compiled> results = jit_.compile_all(wanted, compile_threads_);
+  for (size_t i = 0; i < wanted.size(); ++i)
+    compiled_.emplace(wanted[i].expression, std::move(results[i]));
+}
+
+const LoadedKernel& HipDevice::load(const JitRequest& request, int lds_bytes) {
+  auto it = kernels_.find(request.expression);
+  if (it == kernels_.end()) {
+    compile({request});
+    auto node = compiled_.extract(request.expression);
+    if (const auto* failed = std::get_if<CompileFailed>(&node.mapped()))
+      throw AttemptError(Status::compile_failed, failed->reason);
+    const auto& object = std::get<CodeObject>(node.mapped());
+    hipModule_t module = nullptr;
+    FSE_GPU(hipModuleLoadData(&module, object.image.data()));
+    LoadedKernel kernel{Module(module), nullptr, object.resources};
+    FSE_GPU(hipModuleGetFunction(&kernel.function, module, object.lowered_name.c_str()));
+    it = kernels_.emplace(request.expression, std::move(kernel)).first;
+  }
+  LoadedKernel& kernel = it->second;
+  if (lds_bytes > kernel.lds_allowed) {  // the same instance may be launched with more or less
+    FSE_GPU(allow_lds(kernel.function, lds_bytes));
+    kernel.lds_allowed = lds_bytes;
+  }
+  return kernel;
+}
+
+namespace {
+
+struct Interval {
+  const std::byte *begin, *end;
+};
+
+void add(std::vector<Interval>& list, const void* begin, int64_t bytes) {
+  const auto* at = static_cast<const std::byte*>(begin);
+  if (at && bytes > 0) list.push_back({at, at + bytes});
+}
+
+// What LayerWeights points to, shapes as in core/weights.h.
+void add_set(std::vector<Interval>& list, const LayerWeights& w) {
+  const LayerSpec& layer = w.layer;
+  const int64_t hidden = layer.hidden, width = w.shard.intermediate;
+  const int64_t experts = layer.routing.experts + w.shard.slots;
+  const auto blocks = [](int64_t n) { return (n + kScaleBlock - 1) / kScaleBlock; };
+  const int64_t gate_rows = layer.routing.experts + layer.gate_rows();
+  add(list, w.router, gate_rows * hidden * element_bytes(router_dtype(layer)));
+  add(list, w.selection_bias, int64_t{layer.routing.experts} * 4);
+  add(list, w.gate_up, experts * 2 * width * hidden * element_bytes(layer.dtype));
+  add(list, w.down, experts * hidden * width * element_bytes(layer.dtype));
+  add(list, w.gate_up_scale, experts * 2 * blocks(width) * blocks(hidden) * 4);
+  add(list, w.down_scale, experts * blocks(hidden) * blocks(width) * 4);
+}
+
+std::vector<Interval> merged(std::vector<Interval> list) {
+  std::sort(list.begin(), list.end(),
+            [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
+  std::vector<Interval> result;
+  for (const Interval& next : list) {
+    if (!result.empty() && next.begin <= result.back().end)
+      result.back().end = std::max(result.back().end, next.end);
+    else
+      result.push_back(next);
+  }
+  return result;
+}
+
+}  // namespace
+
+DeviceCopy::DeviceCopy(const HipDevice& gpu, const std::vector<LayerWeights>& sets) {
+  std::vector<Interval> list;
+  for (const LayerWeights& set : sets) {
+    add_set(list, set);
+    owners_.push_back(set.owner);
+  }
+  for (const Interval& part : merged(std::move(list))) {
+    const int64_t bytes = part.end - part.begin;
+    const auto offset = static_cast<int64_t>(reinterpret_cast<uintptr_t>(part.begin) % 256);
+    DeviceMemory memory = allocate(bytes + offset);
+    auto* device = static_cast<std::byte*>(memory.get()) + offset;
+    gpu.copy(device, part.begin, bytes, hipMemcpyHostToDevice);
+    ranges_.push_back({part.begin, bytes, std::move(memory), device});
+  }
+}
+
+const void* DeviceCopy::find(const void* host) const {
+  if (!host) return nullptr;
+  const auto* at = static_cast<const std::byte*>(host);
+  for (const Range& range : ranges_)
+    if (at >= range.host && at < range.host + range.bytes) return range.device + (at - range.host);
+  throw std::logic_error("a weight that was not uploaded");
+}
+
+std::shared_ptr<const DeviceCopy> HipDevice::upload(const std::vector<LayerWeights>& sets) {
+  std::vector<const std::byte*> key;
+  for (const LayerWeights& set : sets) key.insert(key.end(), {set.router, set.gate_up, set.down});
+  std::erase_if(copies_, [](const auto& entry) { return entry.second.expired(); });
+  for (const auto& [known, copy] : copies_)
+    if (known == key)
+      if (auto shared = copy.lock()) return shared;
+  auto copy = std::make_shared<const DeviceCopy>(*this, sets);
+  copies_.emplace_back(std::move(key), copy);
+  return copy;
+}
+
+}  // namespace fse

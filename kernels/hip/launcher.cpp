@@ -1,0 +1,155 @@
+#include "kernels/hip/launcher.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/outcome.h"
+#include "kernels/gpu/layer.h"
+
+namespace fse {
+
+Launcher::Launcher(std::shared_ptr<HipDevice> device, const LayerPlan& plan,
+                   std::vector<LayerWeights> sets)
+    : device_(std::move(device)),
+      plan_(plan),
+      sets_(std::move(sets)),
+      weights_(device_->upload(sets_)),
+      barrier_(allocate(gpu::kBarrierWords * 4)),
+      begin_(make_event(/*timed=*/false)) {
+  check(!sets_.empty(), "a session has at least one weight set");
+  for (const Buffer& b : plan_.buffers)
+    memory_[static_cast<size_t>(b.id)] = allocate(std::max<int64_t>(b.bytes(), 16));
+  make_joins();
+  FSE_GPU(hipMemsetAsync(barrier_.get(), 0, gpu::kBarrierWords * 4, device_->main_stream()));
+}
+
+void Launcher::make_joins() {
+  const auto stream = [&](size_t i) { return plan_.steps[i].stream; };
+  done_.resize(plan_.steps.size());
+  for (size_t i = 0; i < plan_.steps.size(); ++i) {
+    if (stream(i) == 1) last_on_side_ = static_cast<int>(i);
+    for (int needed : plan_.steps[i].after)
+      if (const auto at = static_cast<size_t>(needed); stream(at) != stream(i) && !done_[at])
+        done_[at] = make_event(/*timed=*/false);
+  }
+  if (last_on_side_ < 0) return;
+  if (Event& last = done_[static_cast<size_t>(last_on_side_)]; !last)
+    last = make_event(/*timed=*/false);
+}
+
+const Buffer& Launcher::buffer(Buf id) const {
+  const Buffer* found = plan_.find(id);
+  if (!found) throw std::logic_error("this plan has no buffer " + to_name(id));
+  return *found;
+}
+
+Launcher::Prepared Launcher::prepare(int step, const Choice& choice) {
+  const Step& s = plan_.steps.at(static_cast<size_t>(step));
+  check(choice.kernel != nullptr && choice.kernel->op == s.op && choice.kernel->instance,
+        s.name + " has a GPU kernel for its op");
+  const KernelDef& kernel = *choice.kernel;
+  std::string why = kernel.legal(choice.tile);
+  if (why.empty()) why = kernel.fits(choice.tile, plan_, s, device_->info());
+  if (!why.empty())
+    throw AttemptError(Status::illegal, fmt::format("{}: {} with tile '{}': {}", s.name,
+                                                    kernel.name, to_text(choice.tile), why));
+  Prepared ready{.choice = choice};
+  ready.launch = kernel.launch(choice.tile, plan_, s, device_->info());
+  ready.dependent = choice.tile.at("dependent") != 0;
+  ready.kernel = &device_->load({kernel.header, kernel.instance(choice.tile, plan_, s)},
+                                ready.launch.lds_bytes);
+  return ready;
+}
+
+std::vector<Launcher::Prepared> Launcher::prepare(std::span<const Choice> choices) {
+  check(choices.size() == plan_.steps.size(), "every step has a choice");
+  std::vector<JitRequest> requests;
+  for (size_t i = 0; i < choices.size(); ++i)
+    if (choices[i].kernel && choices[i].kernel->instance &&
+        choices[i].kernel->legal(choices[i].tile).empty())
+      requests.push_back({choices[i].kernel->header,
+                          choices[i].kernel->instance(choices[i].tile, plan_, plan_.steps[i])});
+  device_->compile(requests);
+  std::vector<Prepared> ready;
+  for (size_t i = 0; i < choices.size(); ++i)
+    ready.push_back(prepare(static_cast<int>(i), choices[i]));
+  return ready;
+}
+
+gpu::Args Launcher::args(const Step& step, int set) const {
+  const LayerWeights& w = sets_.at(static_cast<size_t>(set));
+  const auto at = [&]<class T>(Buf id, T*) { return static_cast<T*>(memory(id)); };
+  float* const f = nullptr;
+  int* const n = nullptr;
+  gpu::Args a{};
+  a.n = gpu_sizes(plan_, step);
+  a.r = gpu_routing(plan_);
+  a.router = weights_->at(w.router);
+  a.selection_bias = weights_->at(w.selection_bias);
+  a.gate_up = weights_->at(w.gate_up);
+  a.down = weights_->at(w.down);
+  a.gate_up_scale = weights_->at(w.gate_up_scale);
+  a.down_scale = weights_->at(w.down_scale);
+  a.x = memory(Buf::x);
+  a.router_logits = at(Buf::router_logits, f);
+  const bool apart = plan_.find(Buf::shared_logits) != nullptr;  // gate=separate
+  a.shared_logit =
+      apart ? at(Buf::shared_logits, f) : a.router_logits + plan_.layer.routing.experts;
+  a.shared_logit_stride = apart ? 1 : static_cast<int>(buffer(Buf::router_logits).cols);
+  if (step.op == Op::gate_gemm) a.gate_out = at(step.writes[0], f);
+  a.scores = at(Buf::scores, f);
+  a.topk_ids = at(Buf::topk_ids, n);
+  a.topk_weights = at(Buf::topk_weights, f);
+  a.shared_weight = at(Buf::shared_weight, f);
+  a.expert_offsets = at(Buf::expert_offsets, n);
+  a.sorted_pairs = at(Buf::sorted_pairs, n);
+  a.h = memory(Buf::h);
+  a.y = memory(Buf::y);
+  a.shared_h = memory(Buf::shared_h);
+  a.shared_out = memory(Buf::shared_out);
+  a.out = memory(Buf::out);
+  a.barrier = static_cast<unsigned*>(barrier_.get());
+  return a;
+}
+
+void Launcher::launch_on(hipStream_t stream, int step, const Prepared& p, int set,
+                         bool follows_kernel) {
+  gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
+  void* params[] = {&a};
+  FSE_GPU(launch(p.kernel->function, static_cast<unsigned>(p.launch.blocks),
+                 static_cast<unsigned>(p.launch.threads), static_cast<unsigned>(p.launch.lds_bytes),
+                 p.dependent && follows_kernel, stream, params));
+}
+
+void Launcher::enqueue_step(int step, const Prepared& p, int set, bool follows_kernel) {
+  launch_on(device_->main_stream(), step, p, set, follows_kernel);
+}
+
+void Launcher::enqueue_layer(const std::vector<Prepared>& ready, int set, bool follows_layer) {
+  const hipStream_t streams[] = {device_->main_stream(), device_->side_stream()};
+  if (last_on_side_ >= 0) {
+    FSE_GPU(hipEventRecord(begin_.get(), streams[0]));
+    FSE_GPU(hipStreamWaitEvent(streams[1], begin_.get(), 0));
+  }
+  bool kernel_in_front[2] = {follows_layer && last_on_side_ < 0, false};
+  for (size_t i = 0; i < plan_.steps.size(); ++i) {
+    const Step& step = plan_.steps[i];
+    for (int needed : step.after) {
+      if (plan_.steps[static_cast<size_t>(needed)].stream == step.stream) continue;
+      FSE_GPU(
+          hipStreamWaitEvent(streams[step.stream], done_[static_cast<size_t>(needed)].get(), 0));
+      kernel_in_front[step.stream] = false;
+    }
+    launch_on(streams[step.stream], static_cast<int>(i), ready[i], set,
+              kernel_in_front[step.stream]);
+    kernel_in_front[step.stream] = true;
+    if (!done_[i]) continue;
+    FSE_GPU(hipEventRecord(done_[i].get(), streams[step.stream]));
+    kernel_in_front[step.stream] = false;
+  }
+  if (last_on_side_ >= 0)
+    FSE_GPU(hipStreamWaitEvent(streams[0], done_[static_cast<size_t>(last_on_side_)].get(), 0));
+}
+
+}  // namespace fse

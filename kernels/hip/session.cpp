@@ -1,0 +1,251 @@
+#include "kernels/hip/session.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "kernels/hip/convert.h"
+
+namespace fse {
+
+namespace {
+
+constexpr double kBatchUs = 200;  // events resolve about 1 us: 0.5 % of a batch
+
+bool same(const Choice& a, const Choice& b) {
+  return a.kernel == b.kernel && a.tile == b.tile;
+}
+
+}  // namespace
+
+HipSession::HipSession(std::shared_ptr<HipDevice> device, const LayerPlan& plan,
+                       std::vector<LayerWeights> sets)
+    : launcher_((device->use(), std::move(device)), plan, std::move(sets)),
+      graph_(plan.variant.launch == Launch::graph),
+      from_(make_event(/*timed=*/true)),
+      to_(make_event(/*timed=*/true)) {
+  for (size_t i = 0; i <= plan.steps.size(); ++i) marks_.push_back(make_event(/*timed=*/true));
+}
+
+void HipSession::set_input(std::span<const float> x) {
+  const Buffer& b = launcher_.buffer(Buf::x);
+  check(static_cast<int64_t>(x.size()) == b.rows * b.cols, "the input is [tokens, hidden]");
+  launcher_.device().use();
+  const std::vector<std::byte> bytes = encode(b.element, x);
+  launcher_.device().copy(launcher_.memory(Buf::x), bytes.data(), b.bytes(), hipMemcpyHostToDevice);
+}
+
+void HipSession::poison_buffers() {
+  launcher_.device().use();
+  const hipStream_t stream = launcher_.device().main_stream();
+  for (const Buffer& b : launcher_.plan().buffers)
+    if (b.id != Buf::x)
+      FSE_GPU(hipMemsetAsync(launcher_.memory(b.id), 0xff, static_cast<size_t>(b.bytes()), stream));
+  FSE_GPU(hipStreamSynchronize(stream));
+}
+
+Matrix HipSession::read(Buf id) const {
+  const Buffer& b = launcher_.buffer(id);
+  launcher_.device().use();
+  std::vector<std::byte> bytes(static_cast<size_t>(b.bytes()));
+  launcher_.device().copy(bytes.data(), launcher_.memory(id), b.bytes(), hipMemcpyDeviceToHost);
+  Matrix values(b.rows, b.cols);
+  decode(b.element, bytes, {values.data(), static_cast<size_t>(values.size())});
+  return values;
+}
+
+void HipSession::write(Buf id, const Matrix& values) {
+  const Buffer& b = launcher_.buffer(id);
+  check(values.rows() == b.rows && values.cols() == b.cols, "a matrix has the shape of its buffer");
+  launcher_.device().use();
+  const auto bytes =
+      encode(b.element, std::span<const double>(values.data(), size_t(values.size())));
+  launcher_.device().copy(launcher_.memory(id), bytes.data(), b.bytes(), hipMemcpyHostToDevice);
+}
+
+void HipSession::evict_caches() {
+  launcher_.device().use();
+  const int64_t bytes = 2 * launcher_.device().info().llc_bytes;
+  if (!eviction_) eviction_ = allocate(bytes);
+  const hipStream_t stream = launcher_.device().main_stream();
+  FSE_GPU(hipMemsetAsync(eviction_.get(), 0, static_cast<size_t>(bytes), stream));
+  FSE_GPU(hipStreamSynchronize(stream));
+  evicted_ = true;
+}
+
+template <class Enqueue>
+double HipSession::time(const Enqueue& enqueue) {
+  const hipStream_t stream = launcher_.device().main_stream();
+  FSE_GPU(hipEventRecord(from_.get(), stream));
+  enqueue();
+  FSE_GPU(hipEventRecord(to_.get(), stream));
+  return elapsed_us(from_, to_);
+}
+
+template <class Enqueue>
+GraphExec HipSession::capture(const Enqueue& enqueue) {
+  const hipStream_t stream = launcher_.device().main_stream();
+  FSE_GPU(hipStreamBeginCapture(stream, hipStreamCaptureModeThreadLocal));
+  hipGraph_t graph = nullptr;
+  try {
+    enqueue();
+  } catch (...) {  // a stream left in capture would fail everything after it
+    static_cast<void>(hipStreamEndCapture(stream, &graph));
+    if (graph) static_cast<void>(hipGraphDestroy(graph));
+    throw;
+  }
+  FSE_GPU(hipStreamEndCapture(stream, &graph));
+  hipGraphExec_t exec = nullptr;
+  const hipError_t error = instantiate(&exec, graph);
+  static_cast<void>(hipGraphDestroy(graph));
+  check_gpu(error, "instantiate(&exec, graph)");
+  return GraphExec(exec);
+}
+
+void HipSession::replay(const GraphExec& graph) {
+  FSE_GPU(hipGraphLaunch(graph.get(), launcher_.device().main_stream()));
+}
+
+// Whole rotations, at least 200 us of them.
+int HipSession::batch_size(double one_us) const {
+  const double rotation_us = std::max(one_us, 0.5) * launcher_.sets();
+  return launcher_.sets() * std::max(1, static_cast<int>(std::ceil(kBatchUs / rotation_us)));
+}
+
+void HipSession::prepare_layer(std::span<const Choice> choices) {
+  if (std::equal(choices.begin(), choices.end(), choices_.begin(), choices_.end(), same)) return;
+  choices_.clear();
+  layer_ = launcher_.prepare(choices);
+  layer_graphs_.clear();
+  batch_graph_ = {};
+  batch_ = 0;
+  // Once outside any graph: modules may load lazily, and that cannot be captured.
+  launcher_.enqueue_layer(layer_, 0);
+  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  choices_.assign(choices.begin(), choices.end());
+}
+
+void HipSession::one_layer(int set) {
+  if (!graph_) return launcher_.enqueue_layer(layer_, set);
+  GraphExec& graph = layer_graphs_[set];
+  if (!graph) graph = capture([&] { launcher_.enqueue_layer(layer_, set); });
+  replay(graph);
+}
+
+// Set 0 to the last, several times over. The sets behind the one that was read last come first,
+// untimed: the rotation has no gap, and nothing in the batch was read shortly before.
+double HipSession::batch_of_layers() {
+  const int sets = launcher_.sets();
+  if (batch_ == 0) {
+    one_layer(last_set_);
+    batch_ = batch_size(time([&] { one_layer(last_set_); }));
+  }
+  const auto layers = [&] {
+    for (int i = 0; i < batch_; ++i)
+      launcher_.enqueue_layer(layer_, i % sets, /*follows_layer=*/i > 0);
+  };
+  if (graph_ && !batch_graph_) batch_graph_ = capture(layers);
+  for (int set = std::min(last_set_ + 1, sets - 1); set < sets; ++set) one_layer(set);
+  return time([&] { graph_ ? replay(batch_graph_) : layers(); }) / batch_;
+}
+
+// Behind a batch, which ended with the last set: half a rotation until a set is read again.
+void HipSession::cool_down(int set) {
+  const int half = launcher_.sets() / 2;
+  for (int i = 0; set >= half && i < half; ++i) one_layer(i);
+}
+
+// One step after the other on one stream, eagerly, with an event between.
+std::vector<double> HipSession::time_steps(int set) {
+  const hipStream_t stream = launcher_.device().main_stream();
+  FSE_GPU(hipEventRecord(marks_[0].get(), stream));
+  for (size_t i = 0; i < layer_.size(); ++i) {
+    launcher_.enqueue_step(static_cast<int>(i), layer_[i], set);
+    FSE_GPU(hipEventRecord(marks_[i + 1].get(), stream));
+  }
+  std::vector<double> times;
+  for (size_t i = 0; i < layer_.size(); ++i) times.push_back(elapsed_us(marks_[i], marks_[i + 1]));
+  return times;
+}
+
+RunTimes HipSession::run(std::span<const Choice> choices, int set) {
+  check(set >= 0 && set < launcher_.sets(), "the weight set exists");
+  launcher_.device().use();
+  prepare_layer(choices);
+  RunTimes times;
+  if (evicted_)
+    times.layer_us = time([&] { one_layer(set); });
+  else
+    times.layer_us = batch_of_layers();
+  evicted_ = false;
+  cool_down(set);
+  times.step_us = time_steps(set);
+  // What is left in the buffers is what the variant's own launch wrote, over poison.
+  poison_buffers();
+  one_layer(set);
+  last_set_ = set;
+  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  return times;
+}
+
+// Kernels that write what they read (renormalize, shared_add) would work on their own results in a
+// batch: what they read is put back before the run that counts.
+std::vector<std::pair<Buf, DeviceMemory>> HipSession::save_in_place(const Step& step) {
+  std::vector<std::pair<Buf, DeviceMemory>> saved;
+  for (Buf id : step.writes) {
+    if (std::find(step.reads.begin(), step.reads.end(), id) == step.reads.end()) continue;
+    const int64_t bytes = launcher_.buffer(id).bytes();
+    saved.emplace_back(id, allocate(bytes));
+    launcher_.device().copy(saved.back().second.get(), launcher_.memory(id), bytes,
+                            hipMemcpyDeviceToDevice);
+  }
+  return saved;
+}
+
+void HipSession::restore(const std::vector<std::pair<Buf, DeviceMemory>>& saved) {
+  for (const auto& [id, memory] : saved)
+    launcher_.device().copy(launcher_.memory(id), memory.get(), launcher_.buffer(id).bytes(),
+                            hipMemcpyDeviceToDevice);
+}
+
+double HipSession::batch_of_steps(int step, const Prepared& ready) {
+  const int sets = launcher_.sets();
+  const auto once = [&](int set) { launcher_.enqueue_step(step, ready, set); };
+  const auto batch = [&] {
+    for (int i = 0; i < step_batch_; ++i)
+      launcher_.enqueue_step(step, ready, i % sets, /*follows_kernel=*/i > 0);
+  };
+  if (step_batch_ == 0) {
+    once(sets - 1);  // outside any graph first: modules may load lazily
+    step_batch_ = batch_size(time([&] { once(sets - 1); }));
+    if (launcher_.device().info().graph) step_graph_ = capture(batch);
+  }
+  for (int set = std::min(last_set_ + 1, sets - 1); set < sets; ++set) once(set);
+  return time([&] { step_graph_ ? replay(step_graph_) : batch(); }) / step_batch_;
+}
+
+double HipSession::run_step(int step, const Choice& choice, int set) {
+  check(set >= 0 && set < launcher_.sets(), "the weight set exists");
+  launcher_.device().use();
+  if (step != step_ || !same(choice, step_choice_.choice)) {
+    step_ = -1;
+    step_graph_ = {};
+    step_batch_ = 0;
+    step_choice_ = launcher_.prepare(step, choice);
+    step_ = step;
+  }
+  const auto once = [&] { launcher_.enqueue_step(step, step_choice_, set); };
+  if (evicted_) {
+    evicted_ = false;
+    return time(once);
+  }
+  const auto saved = save_in_place(launcher_.plan().steps[static_cast<size_t>(step)]);
+  const double us = batch_of_steps(step, step_choice_);
+  restore(saved);
+  once();
+  last_set_ = set;
+  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  return us;
+}
+
+}  // namespace fse
