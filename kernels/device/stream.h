@@ -20,6 +20,10 @@ struct StreamTask {
   static constexpr int kHeldWords = kTurns * kGroups * (kFp8 ? 16 : 8);
   static constexpr bool kHold = kOp != kMlp2 && kHeldWords <= 1024 / T.warps;
   static constexpr bool kHalf = kFp8 && kHold && kUnpacksToHalf;
+  // Stage 2 meets another unit in almost every tile: the next one's tokens are then on their way
+  // while this one's are multiplied.
+  static constexpr bool kAhead = kHold && (kOp == kStage2 || kOp == kOwnedStage2) &&
+                                 kHeldWords * (1 + kGroups) <= 1024 / T.warps;
   // Else they are loaded for each slice, those of the first groups before its weights are awaited.
   static constexpr int kBatch = smaller(kGroups, kFp8 ? 2 : 4);
   using Token = Tokens<kFp8, kHalf>;
@@ -29,8 +33,9 @@ struct StreamTask {
   float* partials;
   const u16* rows[kGroups];
   Token held[kHold ? kTurns : 1][kHold ? kGroups : kBatch];
+  Token ahead[kAhead ? kTurns : 1][kAhead ? kGroups : 1];
   float sums[kGroups][4];
-  int unit_index = -1;
+  int unit_index = -1, ahead_index = -1;
   Unit unit{};
   int first_row = 0;
   bool live = false;
@@ -51,24 +56,48 @@ struct StreamTask {
     unit_index = u;
     unit = work.unit(u);
     if (same_tokens) return;
+    if constexpr (kAhead) {
+      if (ahead_index != u) load_unit(ahead, u);
+#pragma unroll
+      for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+        for (int j = 0; j < kGroups; ++j) held[turn][j] = ahead[turn][j];
+    } else if constexpr (kHold) {
+      load_unit(held, u);
+    } else {
+      find_rows(unit);
+    }
+    if constexpr (kHold)
+#pragma unroll
+      for (int turn = 0; turn < kTurns; ++turn)
+#pragma unroll
+        for (int j = 0; j < kGroups; ++j) prepare<S, kOp>(held[turn][j]);
+  }
+
+  // The tokens of the unit of a tile to come.
+  FSE_D void look_ahead(int tile) {
+    if constexpr (kAhead) {
+      if (tile >= slices.range.last || tile / slices.tiles == unit_index) return;
+      ahead_index = tile / slices.tiles;
+      load_unit(ahead, ahead_index);
+    }
+  }
+
+  FSE_D void find_rows(const Unit& u) {
 #pragma unroll
     for (int j = 0; j < kGroups; ++j) {
       const int column = j * kColumns + mma_column();
-      rows[j] = column < work.columns(unit) ? work.token_row(unit, column) : nullptr;
+      rows[j] = column < work.columns(u) ? work.token_row(u, column) : nullptr;
     }
-    if constexpr (kHold) hold();
   }
-
-  FSE_D void hold() {
+  template <int kLoadTurns, int kLoadGroups>
+  FSE_D void load_unit(Token (&to)[kLoadTurns][kLoadGroups], int u) {
+    find_rows(work.unit(u));
 #pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn)
+    for (int turn = 0; turn < kLoadTurns; ++turn)
 #pragma unroll
-      for (int j = 0; j < kGroups; ++j)
-        load_tokens(held[turn][j], rows[j], turn * T.split + slices.member, Work::kK);
-#pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn)
-#pragma unroll
-      for (int j = 0; j < kGroups; ++j) prepare<S, kOp>(held[turn][j]);
+      for (int j = 0; j < kLoadGroups; ++j)
+        load_tokens(to[turn][j], rows[j], turn * T.split + slices.member, Work::kK);
   }
 
   FSE_D void multiply_tile() {
@@ -207,6 +236,7 @@ FSE_D void stream_op(const Args& a, char* lds, Plan plan, Before before_tokens) 
   Task task(work, stream, reinterpret_cast<float*>(lds + stream_layout(kOp, T, a.n).partials));
   for (int step = 0; step < range.steps; ++step) {
     task.begin_tile(range.at(step, stream.team));
+    if (step + 1 < range.steps) task.look_ahead(range.at(step + 1, stream.team));
     task.multiply_tile();
     task.end_tile(step);
   }
