@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -27,6 +28,15 @@ struct alignas(64) Counter {
 
 size_t index_of(Buf id) {
   return static_cast<size_t>(id);
+}
+
+// A tile from a database or a command line may be another version's: threads must not find out.
+bool is_point(const Tile& tile, const std::vector<Axis>& axes) {
+  return std::equal(tile.axes.begin(), tile.axes.end(), axes.begin(), axes.end(),
+                    [](const auto& value, const Axis& axis) {
+                      return value.first == axis.name &&
+                             std::count(axis.values.begin(), axis.values.end(), value.second) > 0;
+                    });
 }
 
 // Threads of the overlapped stream, by the share of the weights' bytes it reads.
@@ -129,7 +139,8 @@ void CpuSession::check_choice(const Step& step, const Choice& choice) const {
   const KernelDef& kernel = *choice.kernel;
   check(kernel.op == step.op && kernel.run_cpu != nullptr,
         kernel.name + " is a cpu kernel for " + step.name);
-  std::string why = kernel.legal(choice.tile);
+  std::string why = is_point(choice.tile, kernel.axes) ? kernel.legal(choice.tile)
+                                                       : "it is no point of the kernel's axes";
   if (why.empty()) why = kernel.fits(choice.tile, plan_, step, device_);
   if (!why.empty())
     fail_usage(fmt::format("{}: {} cannot run with tile '{}': {}", step.name, kernel.name,
@@ -176,20 +187,24 @@ void CpuSession::run_thread(Region& region, int rank) {
 RunTimes CpuSession::run_phases(std::span<const Choice> choices, int set,
                                 const std::vector<int>& steps) {
   check(set >= 0 && set < static_cast<int>(sets_.size()), "the weight set exists");
+  const bool whole = steps.size() == plan_.steps.size();
   std::optional<Region> region;
+  std::atomic<int> ready{0};
 #pragma omp parallel num_threads(device_.compute_units)
   {
-    // OpenMP may give fewer threads than asked for: barriers count those that came.
-#pragma omp single
-    {
+    // OpenMP may give fewer threads than asked for: barriers count those that came. Waiting is done
+    // by fselab's own means, which yield: OpenMP's barrier keeps its core from the one it waits
+    // for.
+    if (omp_get_thread_num() == 0) {
       const int threads = omp_get_num_threads();
-      auto phases = steps.size() == plan_.steps.size() ? make_phases(plan_, threads)
-                                                       : std::vector<Phase>{{Lane{steps, threads}}};
-      region.emplace(choices, sets_[static_cast<size_t>(set)], std::move(phases), threads,
-                     plan_.steps.size());
-      if (steps.size() != plan_.steps.size())  // everything else counts as done
-        for (auto& flag : region->done) flag.store(1, std::memory_order_relaxed);
+      region.emplace(choices, sets_[static_cast<size_t>(set)],
+                     whole ? make_phases(plan_, threads) : std::vector<Phase>{{{steps, threads}}},
+                     threads, plan_.steps.size());
+      for (auto& flag : region->done)  // everything that is not to be run counts as done
+        flag.store(whole ? 0 : 1, std::memory_order_relaxed);
+      ready.store(1, std::memory_order_release);
     }
+    wait_for(ready);
     run_thread(*region, omp_get_thread_num());
   }
   return region->times;

@@ -41,16 +41,18 @@ HWY_INLINE void for_each_vector(int64_t n, const Body& body) {
       });
 }
 
-// exp for any argument: Highway's is defined below 88.7 only, where it stops at the largest float.
+// exp(v) of v <= 0, -inf included; 0 for NaN.
 HWY_INLINE Vec exp_of(Vec v) {
-  return hn::Exp(F32(), hn::Min(v, hn::Set(F32(), 88.7f)));
+  return hn::Exp(F32(), v);
 }
 
-// NaN stays NaN: Min may return either operand then, so it is put back.
+// By the exponential of a negative number only, so that nothing overflows and very negative logits
+// get an exact 0. NaN stays NaN.
 HWY_INLINE Vec sigmoid_of(Vec v) {
   const Vec one = hn::Set(F32(), 1.0f);
-  const Vec s = hn::Div(one, hn::Add(one, exp_of(hn::Neg(v))));
-  return hn::IfThenElse(hn::IsNaN(v), v, s);
+  const Vec e = exp_of(hn::Neg(hn::Abs(v)));
+  const Vec numerator = hn::IfThenElse(hn::Ge(v, hn::Zero(F32())), one, e);
+  return hn::IfThenElse(hn::IsNaN(v), v, hn::Div(numerator, hn::Add(one, e)));
 }
 
 }  // namespace fse::HWY_NAMESPACE

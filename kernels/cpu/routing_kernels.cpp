@@ -44,8 +44,13 @@ void select(const CpuArgs& a, const Tile& tile, Team& team) {
   const auto scratch = team.scratch().get<Candidate>(0, select_scratch(r));
   const int64_t stride = a.plan.choices();
   for_my_tokens(a, tile, team, [&](int64_t t) {
-    select_row(r, a.f32(Buf::scores) + t * r.experts, a.weights.selection_bias, scratch,
-               a.i32(Buf::topk_ids) + t * stride, a.f32(Buf::topk_weights) + t * stride);
+    int32_t* ids = a.i32(Buf::topk_ids) + t * stride;
+    float* weights = a.f32(Buf::topk_weights) + t * stride;
+    select_row(r, a.f32(Buf::scores) + t * r.experts, a.weights.selection_bias, scratch, ids,
+               weights);
+    // Columns of slots stay empty until slot_append fills them.
+    std::fill(ids + r.top_k, ids + stride, -1);
+    std::fill(weights + r.top_k, weights + stride, 0.0f);
   });
 }
 

@@ -23,18 +23,18 @@ std::string fits(const Tile& tile, const LayerPlan& plan, const Step& step, cons
 }
 
 Tile default_tile(const LayerPlan&, const Step&, const DeviceInfo&) {
-  return {{{"rows", 1}, {"block", 64}, {"prefetch", 1}, {"shift", 0}, {"dynamic", 0}}};
+  return {{{"rows", 1}, {"block", 128}, {"prefetch", 1}, {"shift", 0}, {"dynamic", 0}}};
 }
 
 KernelDef row(const char* name, Op op) {
   return {.name = name,
           .op = op,
           .device = "cpu",
-          .axes = {{"rows", {1, 4}},          // weight rows read side by side
-                   {"block", {32, 64, 128}},  // weight rows per piece of work
-                   {"prefetch", {0, 1}},      // by instruction, or by the hardware alone
-                   {"shift", {0, 1}},         // fp8: codes widened by shifts, or through f16
-                   {"dynamic", {0, 1}}},      // pieces claimed one by one, or shared evenly
+          .axes = {{"rows", {1, 4}},           // weight rows read side by side
+                   {"block", {64, 128, 256}},  // weight rows per piece of work
+                   {"prefetch", {0, 1}},       // by instruction, or by the hardware alone
+                   {"shift", {0, 1}},          // fp8: codes widened by shifts, or through f16
+                   {"dynamic", {0, 1}}},       // pieces claimed one by one, or shared evenly
           .legal = always_legal,
           .fits = fits,
           .default_tile = default_tile,

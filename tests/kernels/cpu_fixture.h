@@ -5,6 +5,7 @@
 
 #include "core/workload.h"
 #include "kernels/backend.h"
+#include "kernels/cpu/cpu_session.h"
 
 namespace fse::test {
 
@@ -41,22 +42,28 @@ inline double relative_error(const Matrix& got, const Matrix& want) {
   return (got - want).norm() / (norm > 0 ? norm : 1);
 }
 
-// A layer on the cpu with its reference: every buffer as a perfect layer would leave it.
+// A layer on the cpu with its reference: every buffer as a perfect layer would leave it. One thread
+// unless told otherwise: on a busy machine, thousands of short steps wait for the last thread long.
 struct CpuLayer {
   std::unique_ptr<Backend> backend = open_backend("cpu");
+  DeviceInfo device;
   LayerPlan plan;
   LayerWeights weights;
   std::unique_ptr<Session> session;
   RefState reference;
 
-  CpuLayer(const LayerSpec& layer, const Variant& variant, int tokens, uint64_t seed = 7) {
+  CpuLayer(const LayerSpec& layer, const Variant& variant, int tokens, int threads = 1,
+           bool evaluate = true)
+      : device(backend->device()) {
+    const uint64_t seed = 7;
     const Shard shard = make_shard(layer, 1, 0);
-    plan = make_plan(layer, shard, variant, tokens, backend->device());
+    device.compute_units = threads;
+    plan = make_plan(layer, shard, variant, tokens, device);
     weights = random_weights(layer, shard, seed).front();
     const std::vector<float> x = random_input(tokens, layer.hidden, seed);
-    session = backend->open(plan, {weights});
+    session = std::make_unique<CpuSession>(plan, std::vector{weights}, device);
     session->set_input(x);
-    reference = run_reference(plan, weights, to_matrix(x, tokens));
+    if (evaluate) reference = run_reference(plan, weights, to_matrix(x, tokens));
   }
 
   // What a step makes of exact inputs, as its kernel sees them: the reference's, as f32.

@@ -1,0 +1,188 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "core/error.h"
+#include "kernels/cpu/cpu_info.h"
+#include "kernels/cpu/cpu_session.h"
+#include "kernels/cpu/simd_targets.h"
+// After the list of targets, which it reads.
+#include "hwy/highway.h"
+#include "tests/kernels/cpu_fixture.h"
+
+using namespace fse;
+using fse::test::CpuLayer;
+using fse::test::layer_of;
+
+namespace {
+
+Matrix run_with(const CpuLayer& layer, int threads) {
+  DeviceInfo device = layer.device;
+  device.compute_units = threads;
+  CpuSession session(layer.plan, {layer.weights}, device);
+  session.poison_buffers();
+  session.write(Buf::x, layer.reference[Buf::x]);
+  session.run(default_choices(layer.plan, device), 0);
+  return session.read(Buf::out);
+}
+
+}  // namespace
+
+TEST_CASE("results do not depend on the number of threads, overlapped or not") {
+  for (DType dtype : {DType::bf16, DType::fp8_block128})
+    for (Shared shared : {Shared::mlp, Shared::mlp_overlapped, Shared::slot}) {
+      CpuLayer layer(layer_of({320, 192, 16, 4, 384}, dtype), {.shared = shared}, 9);
+      const Matrix one = run_with(layer, 1);
+      CHECK(one.allFinite());
+      for (int threads : {2, 3, 5}) CHECK(run_with(layer, threads) == one);
+    }
+}
+
+TEST_CASE("every SIMD target of this machine agrees with the reference") {
+  for (int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    CAPTURE(hwy::TargetName(target));
+    for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::fp8_block128})
+      for (Shared shared : {Shared::slot, Shared::mlp}) {
+        CpuLayer layer(layer_of({144, 40, 6, 2, 56}, dtype), {.shared = shared}, 7);
+        CHECK(layer.device.arch == hwy::TargetName(target));
+        for (int i = 0; i < static_cast<int>(layer.plan.steps.size()); ++i) {
+          const Step& step = layer.plan.steps[static_cast<size_t>(i)];
+          const RefState want = layer.expected(step);
+          for (const KernelDef* kernel : kernels_for(step.op, "cpu"))
+            for (const Tile& tile : tiles(*kernel, layer.plan, step, layer.device))
+              CHECK(layer.try_kernel(i, {kernel, tile}, want) == "");
+        }
+      }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+TEST_CASE("all codes of fp8 are widened exactly, subnormals too") {
+  CpuLayer layer(layer_of({256, 128, 4, 4, 0}, DType::fp8_block128), {.shared = Shared::none}, 1);
+  LayerWeights weights = clone_weights(layer.weights);
+  auto* codes = reinterpret_cast<uint8_t*>(const_cast<std::byte*>(weights.gate_up));
+  for (int64_t i = 0; i < 4 * 256 * 256; ++i)  // expert e sees codes e * 64 to e * 64 + 63
+    codes[i] = static_cast<uint8_t>((i / (256 * 256) * 64 + i % 64) & 0x87);
+  layer.weights = weights;
+  layer.session = std::make_unique<CpuSession>(layer.plan, std::vector{weights}, layer.device);
+  int stage1 = 0;
+  while (layer.plan.steps[static_cast<size_t>(stage1)].op != Op::grouped_stage1) ++stage1;
+  const Step& step = layer.plan.steps[static_cast<size_t>(stage1)];
+  const RefState want = layer.expected(step);
+  for (const KernelDef* kernel : kernels_for(Op::grouped_stage1, "cpu"))
+    for (const Tile& tile : tiles(*kernel, layer.plan, step, layer.device))
+      CHECK(layer.try_kernel(stage1, {kernel, tile}, want) == "");
+}
+
+TEST_CASE("sessions run at the same time without touching each other") {
+  CpuLayer a(layer_of({320, 192, 16, 4, 192}, DType::bf16), {.shared = Shared::mlp_overlapped}, 5,
+             2);
+  CpuLayer b(layer_of({80, 24, 10, 4, 48}, DType::f32), {.shared = Shared::slot}, 33, 2);
+  const auto repeat = [](CpuLayer& layer, Matrix& out) {
+    for (int i = 0; i < 20; ++i) layer.session->run(default_choices(layer.plan, layer.device), 0);
+    out = layer.session->read(Buf::out);
+  };
+  Matrix out_a, out_b;
+  std::thread other([&] { repeat(a, out_a); });
+  repeat(b, out_b);
+  other.join();
+  CHECK(test::relative_error(out_a, a.reference[Buf::out]) <= layer_tolerance(a.plan));
+  CHECK(test::relative_error(out_b, b.reference[Buf::out]) <= layer_tolerance(b.plan));
+}
+
+TEST_CASE("a tile that is no point of the kernel's axes is refused before any thread starts") {
+  CpuLayer layer(layer_of({80, 24, 10, 4, 48}, DType::f32), {.shared = Shared::slot}, 1);
+  std::vector<Choice> choices = default_choices(layer.plan, layer.device);
+  choices[0].tile = tile_from_text("warps=8");
+  CHECK_THROWS_WITH_AS(layer.session->run(choices, 0), doctest::Contains("warps=8"), Error);
+  choices[0].tile = tile_from_text("rows=4 block=128 prefetch=1 shift=1 dynamic=0");
+  CHECK_THROWS_WITH_AS(layer.session->run(choices, 0), doctest::Contains("only fp8_block128"),
+                       Error);
+  choices[0].tile = tile_from_text("rows=3 block=128 prefetch=1 shift=0 dynamic=0");
+  CHECK_THROWS_AS(layer.session->run(choices, 0), Error);
+}
+
+TEST_CASE("phases share threads between the streams and keep every step") {
+  CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {.shared = Shared::mlp_overlapped}, 4);
+  const auto steps = layer.plan.steps.size();
+  CHECK(make_phases(layer.plan, 1).size() == 1);
+  for (int threads : {2, 3, 16}) {
+    const std::vector<Phase> phases = make_phases(layer.plan, threads);
+    REQUIRE(phases.size() == 3);
+    size_t seen = 0;
+    for (const Phase& phase : phases) {
+      int used = 0;
+      for (const Lane& lane : phase) {
+        CHECK(lane.threads >= 1);
+        used += lane.threads;
+        seen += lane.steps.size();
+      }
+      CHECK(used == threads);
+    }
+    CHECK(seen == steps);
+    for (int i : phases[1][1].steps) CHECK(layer.plan.steps[static_cast<size_t>(i)].stream == 1);
+  }
+}
+
+TEST_CASE("shares cover everything once, in whole grains") {
+  std::atomic<int64_t> counter{0};
+  Scratch scratch;
+  for (int64_t n : {0, 1, 7, 64, 1000})
+    for (int64_t grain : {1, 4, 128})
+      for (int size : {1, 2, 3, 16}) {
+        Barrier barrier(size);
+        int64_t end = 0;
+        for (int rank = 0; rank < size; ++rank) {
+          const auto [first, last] = Team(rank, size, barrier, counter, scratch).share(n, grain);
+          CHECK(first == end);
+          CHECK((first % grain == 0 || first == n));
+          end = last;
+        }
+        CHECK(end == n);
+      }
+}
+
+namespace {
+
+void put(const std::filesystem::path& file, const std::string& text) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file) << text << '\n';
+}
+
+}  // namespace
+
+TEST_CASE("caches that are shared count once, and L2 stands in where there is no L3") {
+  const auto root = std::filesystem::temp_directory_path() / "fselab_cpu_info_test";
+  std::filesystem::remove_all(root);
+  const SystemFiles files{root / "cpu", root / "meminfo", root / "cgroup", root / "groups"};
+  CHECK(last_level_cache_bytes(files, {0, 1}) == 0);
+  const auto cache = [&](int cpu, int index, const char* level, const char* size,
+                         const char* shared) {
+    const auto dir =
+        files.cpus / ("cpu" + std::to_string(cpu)) / "cache" / ("index" + std::to_string(index));
+    put(dir / "level", level);
+    put(dir / "size", size);
+    put(dir / "type", "Unified");
+    put(dir / "shared_cpu_list", shared);
+  };
+  for (int cpu = 0; cpu < 4; ++cpu) cache(cpu, 0, "2", "1024K", std::to_string(cpu).c_str());
+  CHECK(last_level_cache_bytes(files, {0, 1, 2}) == 3 << 20);
+  for (int cpu = 0; cpu < 4; ++cpu) cache(cpu, 1, "3", "32M", cpu < 2 ? "0-1" : "2-3");
+  CHECK(last_level_cache_bytes(files, {0, 1}) == 32 << 20);
+  CHECK(last_level_cache_bytes(files, {0, 3}) == 64 << 20);
+
+  put(files.meminfo, "MemTotal:  9000 kB\nMemAvailable:   4096 kB");
+  CHECK(available_memory_bytes(files) == 4096 << 10);
+  put(files.own_cgroups, "0::/job");
+  put(files.cgroups / "job" / "memory.max", "max");
+  CHECK(available_memory_bytes(files) == 4096 << 10);
+  put(files.cgroups / "job" / "memory.max", "1048576");
+  put(files.cgroups / "job" / "memory.current", "48576");
+  CHECK(available_memory_bytes(files) == 1000000);
+  std::filesystem::remove_all(root);
+}
