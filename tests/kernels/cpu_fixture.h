@@ -54,13 +54,16 @@ struct CpuLayer {
 
   CpuLayer(const LayerSpec& layer, const Variant& variant, int tokens, int threads = 1,
            bool evaluate = true)
-      : device(backend->device()) {
-    const uint64_t seed = 7;
-    const Shard shard = make_shard(layer, 1, 0);
+      : CpuLayer(random_weights(layer, make_shard(layer, 1, 0), 7).front(), variant,
+                 random_input(tokens, layer.hidden, 7), threads, evaluate) {}
+
+  // These weights, of whichever shard, and this input.
+  CpuLayer(const LayerWeights& given, const Variant& variant, const std::vector<float>& x,
+           int threads = 1, bool evaluate = true)
+      : device(backend->device()), weights(given) {
+    const auto tokens = static_cast<int>(x.size()) / given.layer.hidden;
     device.compute_units = threads;
-    plan = make_plan(layer, shard, variant, tokens, device);
-    weights = random_weights(layer, shard, seed).front();
-    const std::vector<float> x = random_input(tokens, layer.hidden, seed);
+    plan = make_plan(weights.layer, weights.shard, variant, tokens, device);
     session = std::make_unique<CpuSession>(plan, std::vector{weights}, device);
     session->set_input(x);
     if (evaluate) reference = run_reference(plan, weights, to_matrix(x, tokens));
