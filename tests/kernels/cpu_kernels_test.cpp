@@ -80,7 +80,7 @@ TEST_CASE("layers without, with constant and with several shared experts") {
       const auto backend = open_backend("cpu");
       for (const Variant& v : legal_variants(spec, backend->device())) {
         CAPTURE(to_label(v));
-        CpuLayer layer(spec, v, 3);
+        CpuLayer layer(spec, v, 3, 2);
         CHECK(layer.plan.shard.slots == slots);
         layer.session->poison_buffers();
         layer.session->run(default_choices(layer.plan, backend->device()), 0);

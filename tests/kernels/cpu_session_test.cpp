@@ -33,7 +33,7 @@ Matrix run_with(const CpuLayer& layer, int threads) {
 TEST_CASE("results do not depend on the number of threads, overlapped or not") {
   for (DType dtype : {DType::bf16, DType::fp8_block128})
     for (Shared shared : {Shared::mlp, Shared::mlp_overlapped, Shared::slot}) {
-      CpuLayer layer(layer_of({320, 192, 16, 4, 384}, dtype), {.shared = shared}, 9);
+      CpuLayer layer(layer_of({320, 192, 16, 4, 384}, dtype), {.shared = shared}, 9, 2);
       const Matrix one = run_with(layer, 1);
       CHECK(one.allFinite());
       for (int threads : {2, 3, 5}) CHECK(run_with(layer, threads) == one);
@@ -108,7 +108,8 @@ TEST_CASE("a tile that is no point of the kernel's axes is refused before any th
 }
 
 TEST_CASE("phases share threads between the streams and keep every step") {
-  CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {.shared = Shared::mlp_overlapped}, 4);
+  CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {.shared = Shared::mlp_overlapped}, 4,
+                 2);
   const auto steps = layer.plan.steps.size();
   CHECK(make_phases(layer.plan, 1).size() == 1);
   for (int threads : {2, 3, 16}) {
