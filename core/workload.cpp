@@ -1,14 +1,11 @@
 #include "core/workload.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "core/error.h"
 #include "core/rng.h"
-#include "core/safetensors.h"
+#include "core/trace.h"
 
 namespace fse {
 namespace {
@@ -64,27 +61,6 @@ std::vector<int> draw_row(const RoutingSpec& r, const std::vector<double>& log_p
   for (int g : largest(group_keys, r.groups_kept))
     std::copy_n(keys.begin() + g * width, width, kept.begin() + g * width);
   return largest(kept, r.top_k);
-}
-
-Matrix draw_trace(const RoutingSpec& r, const std::filesystem::path& file, int tokens, Rng& rng) {
-  const Safetensors trace = Safetensors::open(file);
-  const TensorView& ids = trace.at("topk_ids");
-  if (ids.shape.size() != 2 || ids.shape[0] < 1 || ids.shape[1] != r.top_k)
-    fail_data(
-        fmt::format("{}: topk_ids: expected shape [rows, top_k = {}]", file.string(), r.top_k));
-  const int64_t rows = ids.shape[0];
-  const int64_t start = rng.below(rows);
-  Matrix routed(tokens, r.top_k);
-  for (int t = 0; t < tokens; ++t)
-    for (int j = 0; j < r.top_k; ++j) {
-      const int64_t row = (start + t) % rows;
-      const double id = ids.at(row * r.top_k + j);
-      if (!(id >= 0 && id < r.experts) || id != std::floor(id))
-        fail_data(fmt::format("{}: topk_ids[{},{}] is {}, expected 0 to {}", file.string(), row, j,
-                              id, r.experts - 1));
-      routed(t, j) = id;
-    }
-  return routed;
 }
 
 float bf16_exact(double value) {

@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/model_import.h"
-#include "core/workload.h"
+#include "core/trace.h"
 #include "experiments/sweep.h"
 #include "experiments/tile_restrictions.h"
 
@@ -98,34 +98,33 @@ LayerSpec read_layer(const ModelEntry& entry, const std::filesystem::path& confi
   }
 }
 
-// Why a trace cannot be played to this layer: ids it does not have, another top_k.
-std::vector<std::string> trace_reasons(const LayerSpec& layer, const RoutingDistribution& routing) {
-  if (routing.kind != RoutingKind::trace) return {};
-  try {
-    draw_routing(layer, routing, 1, 0);
-    return {};
-  } catch (const Error& error) {
-    return {fmt::format("routing=trace: {}", error.what())};
+// Why each of the sweep's distributions cannot be played to this layer. Every row of a trace is
+// judged here: a bad one must not end a run that is hours old.
+std::vector<std::vector<std::string>> routing_reasons(const LayerSpec& layer,
+                                                      const std::vector<RoutingDistribution>& all) {
+  std::vector<std::vector<std::string>> reasons(all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].kind != RoutingKind::trace) continue;
+    const std::string fault = trace_fault(layer.routing, all[i].trace);
+    if (!fault.empty()) reasons[i].push_back("routing=trace: " + fault);
   }
+  return reasons;
 }
 
 class Expander {
  public:
   Expander(const SweepSpec& spec, const DeviceInfo& device) : spec_(spec), device_(device) {}
 
-  void add_model(const ModelEntry& entry, const LayerSpec& imported) {
-    const auto [twin, is_new] = layers_.emplace(canonical_text(imported), entry.name);
-    if (!is_new)
-      result_.notes.push_back(fmt::format("{} is the same layer as {}: what both ask for runs once",
-                                          entry.name, twin->second));
-    LayerSpec layer = imported;
-    for (const DType dtype : entry.dtypes.empty() ? spec_.dtypes : entry.dtypes)
-      for (const Activations activations : spec_.activations)
-        for (const int tp : entry.tp.empty() ? spec_.tp : entry.tp) {
-          layer.dtype = dtype;
-          layer.activations = activations;
-          add_layer(layer, tp);
-        }
+  // One model that is not implemented does not end the sweep.
+  void add_model(const ModelEntry& entry, const std::filesystem::path& configs_dir) {
+    LayerSpec layer;
+    try {
+      layer = read_layer(entry, configs_dir);
+    } catch (const Refused& refused) {
+      add_refused_model(refused);
+      return;
+    }
+    add_layers(entry, layer);
   }
 
   Expansion finish() {
@@ -136,10 +135,33 @@ class Expander {
   }
 
  private:
-  void add_layer(const LayerSpec& layer, int tp) {
+  void add_refused_model(const Refused& refused) {
+    const std::string reason = without_prefix(refused);
+    if (std::find(refused_models_.begin(), refused_models_.end(), reason) != refused_models_.end())
+      return;
+    refused_models_.push_back(reason);
+    result_.notes.emplace_back(refused.what());
+  }
+
+  void add_layers(const ModelEntry& entry, LayerSpec layer) {
+    const auto [twin, is_new] = layers_.emplace(canonical_text(layer), entry.name);
+    if (!is_new)
+      result_.notes.push_back(
+          fmt::format("note: {} is the same layer as {}: what both ask for runs once", entry.name,
+                      twin->second));
+    const std::vector<std::vector<std::string>> why = routing_reasons(layer, spec_.routing);
+    for (const DType dtype : entry.dtypes.empty() ? spec_.dtypes : entry.dtypes)
+      for (const Activations activations : spec_.activations)
+        for (const int tp : entry.tp.empty() ? spec_.tp : entry.tp) {
+          layer.dtype = dtype;
+          layer.activations = activations;
+          add_layer(layer, tp, why);
+        }
+  }
+
+  void add_layer(const LayerSpec& layer, int tp, const std::vector<std::vector<std::string>>& why) {
     const std::vector<VariantRecord> variants = judge_variants(spec_, layer, tp, device_);
-    for (const RoutingDistribution& routing : spec_.routing) {
-      const std::vector<std::string> why = trace_reasons(layer, routing);
+    for (size_t i = 0; i < spec_.routing.size(); ++i)
       for (const uint64_t seed : spec_.seeds)
         for (const int tokens : spec_.tokens)
           for (const VariantRecord& variant : variants)
@@ -147,21 +169,20 @@ class Expander {
                       .variant = variant.variant,
                       .tokens = tokens,
                       .tp = tp,
-                      .routing = routing,
+                      .routing = spec_.routing[i],
                       .cache = spec_.measure.cache,
                       .device = device_.name,
                       .seed = seed},
-                     variant, why);
-    }
+                     variant, why[i]);
   }
 
-  void add_case(Case c, const VariantRecord& variant, const std::vector<std::string>& trace_why) {
+  void add_case(Case c, const VariantRecord& variant, const std::vector<std::string>& routing_why) {
     if (!seen_.insert(case_id(c)).second) return;
     if (result_.cases.size() >= kMaxCases)
       fail_usage(fmt::format("sweep {}: more than {} cases, expected fewer values on some axis",
                              spec_.study, kMaxCases));
     std::vector<std::string> reasons = variant.reasons;
-    reasons.insert(reasons.end(), trace_why.begin(), trace_why.end());
+    reasons.insert(reasons.end(), routing_why.begin(), routing_why.end());
     result_.cases.push_back({.spec = std::move(c),
                              .baseline = variant.baseline,
                              .state = reasons.empty() ? CaseState::pending : CaseState::refused,
@@ -169,7 +190,7 @@ class Expander {
   }
 
   [[noreturn]] void refuse_all() const {
-    std::vector<std::string> reasons;
+    std::vector<std::string> reasons = refused_models_;
     for (const CaseRecord& record : result_.cases)
       if (std::find(reasons.begin(), reasons.end(), record.reason) == reasons.end())
         reasons.push_back(record.reason);
@@ -196,6 +217,7 @@ class Expander {
   const DeviceInfo& device_;
   Expansion result_;
   std::set<std::string> seen_;
+  std::vector<std::string> refused_models_;    // why, each once
   std::map<std::string, std::string> layers_;  // canonical text -> the first model that has it
 };
 
@@ -205,8 +227,7 @@ Expansion expand(const SweepSpec& spec, const DeviceInfo& device,
                  const std::filesystem::path& configs_dir) {
   require_known_tiles(spec.tune, device.kind);
   Expander expander(spec, device);
-  for (const ModelEntry& entry : spec.models)
-    expander.add_model(entry, read_layer(entry, configs_dir));
+  for (const ModelEntry& entry : spec.models) expander.add_model(entry, configs_dir);
   return expander.finish();
 }
 

@@ -73,11 +73,12 @@ std::filesystem::path find_sweep(const std::string& name_or_path,
 // models, dtypes, activations, tp, routing, seeds, tokens, variants (axes in the order of Variant).
 struct Expansion {
   std::vector<CaseRecord> cases;
-  std::string plan_hash;           // of all cases, the tuning and the measuring settings
-  std::vector<std::string> notes;  // what was merged, for people
+  std::string plan_hash;  // of all cases, the tuning and the measuring settings
+  // Lines for people: "note: " and what was merged, or the "refused: " line of a model that is not
+  // implemented.
+  std::vector<std::string> notes;
 };
-// Throws Refused for a model that is not implemented, and Error(usage) with every reason where
-// nothing legal remains.
+// Throws Refused with every reason where nothing legal remains, Error(data) for a damaged trace.
 Expansion expand(const SweepSpec&, const DeviceInfo&, const std::filesystem::path& configs_dir);
 
 }  // namespace fse

@@ -113,29 +113,6 @@ TEST_CASE("inputs are exact in bf16") {
   for (float value : random_input(3, 100, 1)) CHECK(from_bf16(to_bf16(value)) == value);
 }
 
-TEST_CASE("a trace is cycled, and its faults are named") {
-  const auto file = std::filesystem::temp_directory_path() / "fselab_trace_test.safetensors";
-  const auto write = [&](std::vector<int64_t> ids, int64_t k) {
-    TensorData tensor{.name = "topk_ids",
-                      .dtype = "I64",
-                      .shape = {static_cast<int64_t>(ids.size()) / k, k},
-                      .bytes = {}};
-    const auto* bytes = reinterpret_cast<const std::byte*>(ids.data());
-    tensor.bytes.assign(bytes, bytes + ids.size() * 8);
-    write_safetensors(file, {tensor});
-  };
-  const RoutingDistribution trace{.kind = RoutingKind::trace, .trace = file};
-  write({0, 1, 2, 3, 4, 5}, 2);
-  const Matrix ids = draw_routing(layer_of(8, 2), trace, 6, 1);
-  CHECK(ids.row(0) == ids.row(3));
-  CHECK(ids.row(0) != ids.row(1));
-  write({0, 1, 2, 8}, 2);
-  CHECK_THROWS_AS(draw_routing(layer_of(8, 2), trace, 6, 1), Error);
-  write({0, 1, 2}, 3);
-  CHECK_THROWS_AS(draw_routing(layer_of(8, 2), trace, 6, 1), Error);
-  std::filesystem::remove(file);
-}
-
 TEST_CASE("the rotation covers twice the last-level cache") {
   CHECK(sets_for_rotation(100, 1000, Cache::warm) == 1);
   CHECK(sets_for_rotation(100, 1000, Cache::cold_weights) == 21);

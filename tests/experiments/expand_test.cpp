@@ -6,6 +6,8 @@
 
 #include "core/error.h"
 #include "experiments/sweep.h"
+#include "tests/core/store_fixture.h"
+#include "tests/core/trace_fixture.h"
 
 namespace fse {
 namespace {
@@ -153,6 +155,67 @@ TEST_CASE("a model that is not there or not implemented says so") {
                        doctest::Contains("q.yaml:2:10: models: "), Error);
   CHECK_THROWS_WITH_AS(expand_text(sweep("./nowhere/config.json")),
                        doctest::Contains("nowhere/config.json"), Error);
+}
+
+TEST_CASE("a refused model is a note, told once, and changes nothing else") {
+  const test::TemporaryFolder folder;
+  std::ofstream(folder / "config.json") << R"({"model_type": "deepseek_v4", "hidden_size": 64,
+    "moe_intermediate_size": 32, "n_routed_experts": 8, "num_experts_per_tok": 2,
+    "scoring_func": "sqrtsoftplus", "num_hidden_layers": 1})";
+  const std::string file = (folder / "config.json").string();
+  const Expansion both =
+      expand_text(sweep(file + ", qwen3-next-80b-a3b, {name: " + file + ", tp: 2}"));
+  CHECK(both.plan_hash == expand_text(sweep("qwen3-next-80b-a3b")).plan_hash);
+  REQUIRE(both.notes.size() == 1);
+  CHECK(both.notes[0].starts_with("refused: " + file + ": scoring_func: "));
+  try {
+    expand_text(sweep(file + ", glm-4.7", "variants: {gate: fused}\n"));
+    FAIL("nothing is legal");
+  } catch (const Refused& refused) {
+    const std::string what = refused.what();
+    CAPTURE(what);
+    CHECK(what.starts_with("refused: nothing in sweep s can run on cpu: " + file));
+    CHECK(what.ends_with("; gate=fused: the layer has no shared gate to fuse"));
+  }
+}
+
+TEST_CASE("every row of a trace is judged by the layer it is for") {
+  const test::TemporaryFolder folder;
+  const auto file = folder / "t.safetensors";
+  const auto expand_trace = [&](const std::string& model) {
+    return expand_text(
+        sweep(model, "dtypes: [bf16, f32]\nrouting: [uniform, {trace: " + file.string() + "}]\n"));
+  };
+  const auto reason = [](const Expansion& e) {
+    std::set<std::string> reasons;
+    for (const CaseRecord& record : e.cases) {
+      const bool trace = record.spec.routing.kind == RoutingKind::trace;
+      if (!trace) CHECK(record.reason.find("routing=trace") == std::string::npos);
+      const size_t at = record.reason.find("routing=trace: ");
+      if (trace) reasons.insert(at == std::string::npos ? "" : record.reason.substr(at));
+    }
+    REQUIRE(reasons.size() == 1);
+    return *reasons.begin();
+  };
+  // DeepSeek-V3: 8 experts of 256, in at most 4 of 8 groups of 32.
+  const std::vector<int64_t> good{0, 1, 32, 33, 64, 65, 96, 97};
+  test::write_trace(file, {good, good});
+  CHECK(reason(expand_trace("deepseek-v3")).empty());
+  std::vector<int64_t> bad = good;
+  bad[7] = 128;
+  test::write_trace(file, {good, bad});
+  CHECK(reason(expand_trace("deepseek-v3")) ==
+        "routing=trace: " + file.string() +
+            ": topk_ids row 1 column 7 is 128, expected one of the 4 groups of 32 experts that "
+            "its row has already");
+  bad[7] = 0;
+  test::write_trace(file, {good, good, bad});
+  CHECK(reason(expand_trace("deepseek-v3")).find("topk_ids row 2 column 7 is 0, ") !=
+        std::string::npos);
+  CHECK(reason(expand_trace("qwen3-next-80b-a3b"))
+            .ends_with(": topk_ids has shape [3, 8], expected [rows, top_k = 10]"));
+  std::ofstream(file) << "damaged";
+  CHECK_THROWS_AS(expand_trace("deepseek-v3"), Error);
 }
 
 TEST_CASE("restrictions that restrict nothing are errors") {
