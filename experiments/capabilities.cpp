@@ -97,14 +97,27 @@ std::vector<LayerSpec> any_layer() {
   return {shared, LayerSpec{}};
 }
 
+// {0, 1, 2, 5}: "0-2, 5". Ascending indices.
+std::string index_ranges(const std::vector<int>& indices) {
+  std::vector<std::string> ranges;
+  for (size_t begin = 0, end = 0; begin < indices.size(); begin = end) {
+    while (end < indices.size() && indices[end] - indices[begin] == static_cast<int>(end - begin))
+      ++end;
+    ranges.push_back(end - begin == 1 ? std::to_string(indices[begin])
+                                      : fmt::format("{}-{}", indices[begin], indices[end - 1]));
+  }
+  return fmt::format("{}", fmt::join(ranges, ", "));
+}
+
 void print_layer(const ModelConfig& config) {
   const LayerSpec& layer = config.layer;
   fmt::print(
       "{}: hidden {}, intermediate {}, {} experts, top_k {}, shared_width {}, gate_rows {}\n",
       config.name, layer.hidden, layer.intermediate, layer.routing.experts, layer.routing.top_k,
       layer.shared.shared_width, layer.gate_rows());
-  fmt::print("{} layers, {} of them dense; stored as {}{}\n\n", config.num_layers,
-             config.dense_layers.size(), config.storage,
+  fmt::print("{} layers, dense: {}; stored as {}{}\n\n", config.num_layers,
+             config.dense_layers.empty() ? "none" : index_ranges(config.dense_layers),
+             config.storage,
              config.storage_supported ? "" : " (these weights cannot be loaded; random ones run)");
 }
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "core/plan.h"
 #include "core/workload.h"
+#include "experiments/workload_group.h"
 #include "tuner/tune.h"
 
 namespace fse {
@@ -38,38 +40,75 @@ Load draw_load(const Case& spec) {
   return load;
 }
 
-CaseEstimate estimate_case(const SweepSpec& sweep, const CaseRecord& record, const Shard& shard,
-                           Load load, const DeviceInfo& device, const Rates& rates,
-                           std::map<std::string, int64_t>& tuned) {
+// What the cases of a workload share.
+struct Setting {
+  const SweepSpec& sweep;
+  const DeviceInfo& device;
+  const Rates& rates;
+  Shard shard;
+  int sets = 0;  // of weights, rotated over
+  Load load;     // of the routed experts
+};
+
+Setting setting_of(const SweepSpec& sweep, const Case& spec, const DeviceInfo& device,
+                   const Rates& rates) {
+  const Shard shard = measured_shard(spec.layer, spec.tp);
+  return {.sweep = sweep,
+          .device = device,
+          .rates = rates,
+          .shard = shard,
+          .sets = plan_rotation(spec.layer, shard, device, sweep.measure.cache).sets,
+          .load = draw_load(spec)};
+}
+
+CaseEstimate plan_case(const std::optional<Setting>& at, const CaseRecord& record) {
+  CaseEstimate result{.record = record, .plan = {}, .steps = {}, .out_of_memory = {}};
   const Case& spec = record.spec;
-  CaseEstimate result{.record = record,
-                      .plan = make_plan(spec.layer, shard, spec.variant, spec.tokens, device),
-                      .steps = {}};
-  load.rows_per_expert.resize(static_cast<size_t>(result.plan.expert_count()), spec.tokens);
-  for (const Step& step : result.plan.steps) {
-    const Work work = step_work(result.plan, step, load);
-    const auto [search, is_new] = tuned.emplace(step_key(result.plan, step), 0);
-    if (is_new)
-      search->second =
-          static_cast<int64_t>(candidates(result.plan, step, device, sweep.tune.tiles).size());
-    result.steps.push_back({.work = work,
-                            .floor_us = floor_us(work, rates.read_gbs, rates.peak_gflops),
-                            .tiles = search->second,
-                            .tuned_before = !is_new});
-  }
+  if (record.state != CaseState::refused)
+    result.plan = make_plan(spec.layer, at->shard, spec.variant, spec.tokens, at->device);
   return result;
 }
 
-MemoryEstimate estimate_memory(const SweepSpec& sweep, const WorkloadEstimate& workload,
-                               const Shard& shard, const DeviceInfo& device) {
-  const LayerSpec& layer = workload.cases.front().record.spec.layer;
-  MemoryEstimate memory;
-  memory.sets = plan_rotation(layer, shard, device, sweep.measure.cache).sets;
-  memory.one_set_bytes = weight_bytes(layer, shard);
-  memory.weight_bytes = random_weights_bytes(layer, shard, memory.sets);
-  // Every legal variant keeps its buffers until the last of them is measured.
-  for (const CaseEstimate& c : workload.cases) {
+// `tuned`: step key -> candidates; what is searched once counts once.
+void estimate_steps(const Setting& at, CaseEstimate& c, std::map<std::string, int64_t>& tuned) {
+  Load load = at.load;
+  load.rows_per_expert.resize(static_cast<size_t>(c.plan.expert_count()), c.plan.tokens);
+  for (const Step& step : c.plan.steps) {
+    const Work work = step_work(c.plan, step, load);
+    c.steps.push_back(
+        {.work = work, .floor_us = floor_us(work, at.rates.read_gbs, at.rates.peak_gflops)});
+    if (!c.runs()) continue;  // nothing is searched for it
+    const auto [search, is_new] = tuned.emplace(step_key(c.plan, step), 0);
+    if (is_new)
+      search->second =
+          static_cast<int64_t>(candidates(c.plan, step, at.device, at.sweep.tune.tiles).size());
+    c.steps.back().tiles = search->second;
+    c.steps.back().tuned_before = !is_new;
+  }
+}
+
+// A workload's variants are all open while they are measured: they fit together or not at all.
+void estimate_cases(const Setting& at, std::vector<CaseEstimate>& cases) {
+  std::vector<LayerPlan> plans;
+  for (const CaseEstimate& c : cases)
+    if (c.record.state != CaseState::refused) plans.push_back(c.plan);
+  const std::string why = out_of_memory(plans, at.device, at.sets);
+  std::map<std::string, int64_t> tuned;
+  for (CaseEstimate& c : cases) {
     if (c.record.state == CaseState::refused) continue;
+    c.out_of_memory = why;
+    estimate_steps(at, c, tuned);
+  }
+}
+
+MemoryEstimate estimate_memory(const Setting& at, const WorkloadEstimate& workload) {
+  const LayerSpec& layer = workload.cases.front().record.spec.layer;
+  MemoryEstimate memory{.sets = at.sets,
+                        .one_set_bytes = weight_bytes(layer, at.shard),
+                        .weight_bytes = random_weights_bytes(layer, at.shard, at.sets)};
+  // Every variant that runs keeps its buffers until the last of them is measured.
+  for (const CaseEstimate& c : workload.cases) {
+    if (!c.runs()) continue;
     memory.buffer_bytes += buffer_bytes(c.plan);
     memory.reference_bytes = std::max(memory.reference_bytes, reference_bytes(c.plan));
   }
@@ -96,7 +135,7 @@ TimeEstimate estimate_time(const SweepSpec& sweep, const WorkloadEstimate& workl
   if (draws_weights) time.prepare_s += weights(workload.memory.weight_bytes) * kDrawSeconds;
   double work_bytes = 0, work_flops = 0;
   for (const CaseEstimate& c : workload.cases) {
-    if (c.record.state == CaseState::refused) continue;
+    if (!c.runs()) continue;
     work_bytes = std::max(work_bytes, c.bytes());
     work_flops = std::max(work_flops, c.flops());
     for (const StepEstimate& step : c.steps) time.tune_s += tune_seconds(sweep.tune, step);
@@ -142,19 +181,17 @@ std::vector<WorkloadEstimate> estimate(const SweepSpec& sweep, const Expansion& 
   for (size_t begin = 0, end = 0; begin < cases.size(); begin = end) {
     const Case& spec = cases[begin].spec;
     while (end < cases.size() && same_workload(cases[end].spec, spec)) ++end;
-    const auto pending = [](const CaseRecord& r) { return r.state == CaseState::pending; };
-    const bool any = std::any_of(cases.begin() + static_cast<ptrdiff_t>(begin),
-                                 cases.begin() + static_cast<ptrdiff_t>(end), pending);
     WorkloadEstimate workload;
-    const Shard shard = any ? measured_shard(spec.layer, spec.tp) : Shard{};
-    const Load load = any ? draw_load(spec) : Load{};
-    std::map<std::string, int64_t> tuned;  // step key -> candidates
-    for (size_t i = begin; i < end; ++i)
-      workload.cases.push_back(
-          pending(cases[i]) ? estimate_case(sweep, cases[i], shard, load, device, rates, tuned)
-                            : CaseEstimate{.record = cases[i]});
-    if (any) {
-      workload.memory = estimate_memory(sweep, workload, shard, device);
+    std::optional<Setting> at;  // drawn for the first case that is not refused
+    for (size_t i = begin; i < end; ++i) {
+      if (!at && cases[i].state != CaseState::refused)
+        at.emplace(setting_of(sweep, spec, device, rates));
+      workload.cases.push_back(plan_case(at, cases[i]));
+    }
+    if (at) estimate_cases(*at, workload.cases);
+    if (std::any_of(workload.cases.begin(), workload.cases.end(),
+                    [](const CaseEstimate& c) { return c.runs(); })) {
+      workload.memory = estimate_memory(*at, workload);
       const std::string weights = canonical_text(spec.layer) + std::to_string(spec.tp);
       workload.time = estimate_time(sweep, workload, drawn.insert(weights).second);
     }

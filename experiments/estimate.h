@@ -1,4 +1,5 @@
 #pragma once
+#include <string>
 #include <vector>
 
 #include "core/op.h"
@@ -24,6 +25,8 @@ struct CaseEstimate {
   CaseRecord record;
   LayerPlan plan;                   // of a case that is not refused
   std::vector<StepEstimate> steps;  // parallel to plan.steps
+  std::string out_of_memory;        // why it does not fit, with both sizes; empty where it does
+  bool runs() const { return record.state != CaseState::refused && out_of_memory.empty(); }
   double bytes() const;
   double flops() const;
   double floor_us() const;
@@ -45,8 +48,8 @@ struct TimeEstimate {
 // The cases that share layer, shard and workload, in the order of the expansion.
 struct WorkloadEstimate {
   std::vector<CaseEstimate> cases;
-  MemoryEstimate memory;  // of the largest of its cases
-  TimeEstimate time;
+  MemoryEstimate memory;  // of the largest of its cases that run
+  TimeEstimate time;      // of those
 };
 
 // Cases that follow each other and differ in their variant only, each such run one estimate.

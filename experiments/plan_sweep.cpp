@@ -63,6 +63,25 @@ void print_steps(const CaseEstimate& c) {
   fmt::print("{}", to_markdown(table));
 }
 
+std::string remark(const CaseEstimate& c) {
+  std::string text = c.record.baseline ? "baseline" : "";
+  if (!c.out_of_memory.empty())
+    text += (text.empty() ? "" : "; ") + ("out of memory: " + c.out_of_memory);
+  return text;
+}
+
+void print_counts(const SweepSpec& sweep, const Expansion& expansion,
+                  const std::vector<WorkloadEstimate>& workloads, const DeviceInfo& device) {
+  int64_t runs = 0, refused = 0, too_large = 0;
+  for (const WorkloadEstimate& workload : workloads)
+    for (const CaseEstimate& c : workload.cases)
+      ++(c.runs() ? runs : c.out_of_memory.empty() ? refused : too_large);
+  fmt::print("{}: {} cases in {} workloads on {} ({}): {} to run, {} refused{}; plan {}\n",
+             sweep.study, expansion.cases.size(), workloads.size(), device.name, device.arch, runs,
+             refused, too_large == 0 ? "" : fmt::format(", {} out of memory", too_large),
+             expansion.plan_hash);
+}
+
 void print_workload(const WorkloadEstimate& workload, bool steps) {
   const auto refused =
       std::count_if(workload.cases.begin(), workload.cases.end(),
@@ -78,7 +97,7 @@ void print_workload(const WorkloadEstimate& workload, bool steps) {
     table.rows.push_back({label, std::to_string(c.plan.steps.size()), megabytes(c.bytes()),
                           megabytes(c.flops()), short_number(c.floor_us()),
                           megabytes(static_cast<double>(buffer_bytes(c.plan))),
-                          std::to_string(c.tiles()), c.record.baseline ? "baseline" : ""});
+                          std::to_string(c.tiles()), remark(c)});
   }
   fmt::print("{}", to_markdown(table));
   if (!steps) return;
@@ -148,13 +167,8 @@ void plan_sweep(const PlanOptions& options) {
   const Rates rates{.read_gbs = backend->measure_read_gbs(),
                     .peak_gflops = backend->measure_peak_gflops()};
   const std::vector<WorkloadEstimate> workloads = estimate(sweep, expansion, device, rates);
-  const auto pending =
-      std::count_if(expansion.cases.begin(), expansion.cases.end(),
-                    [](const CaseRecord& record) { return record.state == CaseState::pending; });
-  fmt::print("{}: {} cases in {} workloads on {} ({}): {} to run, {} refused; plan {}\n",
-             sweep.study, expansion.cases.size(), workloads.size(), device.name, device.arch,
-             pending, static_cast<int64_t>(expansion.cases.size()) - pending, expansion.plan_hash);
-  for (const std::string& note : expansion.notes) fmt::print("note: {}\n", note);
+  print_counts(sweep, expansion, workloads, device);
+  for (const std::string& note : expansion.notes) fmt::print("{}\n", note);
   for (const WorkloadEstimate& workload : workloads) print_workload(workload, options.steps);
   print_refusals(expansion);
   print_memory(workloads, device);
