@@ -5,21 +5,10 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cpu/phases.h"
 #include "kernels/cpu/team.h"
 
 namespace fse {
-
-// Steps that run one after the other on some of the threads.
-struct Lane {
-  std::vector<int> steps;
-  int threads = 0;
-};
-// Lanes that run at the same time; all threads meet at the end.
-using Phase = std::vector<Lane>;
-
-// One phase of one lane, unless streams overlap and there are threads to share out: then what comes
-// before the overlapped stream, both streams side by side, and what comes after they join.
-std::vector<Phase> make_phases(const LayerPlan&, int threads);
 
 class CpuSession final : public Session {
  public:
