@@ -65,24 +65,38 @@ double weight_bytes_touched(const LayerPlan& plan, const Matrix& ids) {
   return bytes;
 }
 
-// The fastest tile of each step that reads weights: the best of three rounds over all of them.
+struct Candidate {
+  Choice choice;
+  double us = 1e30;
+};
+
+// Best of `rounds`, all candidates in each round: a slow second hits all of them. Best first. Every
+// run has the next weight set: the last one's may still be in cache.
+void race(Session& session, int step, int sets, int rounds, std::vector<Candidate>& candidates) {
+  for (Candidate& c : candidates) c.us = 1e30;
+  int runs = 0;
+  for (int round = 0; round < rounds; ++round)
+    for (Candidate& c : candidates)
+      c.us = std::min(c.us, session.run_step(step, c.choice, runs++ % sets));
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.us < b.us; });
+}
+
+// The fastest tile of each step: all of them for a few rounds, then the best six for more.
 std::vector<Choice> tuned(Session& session, const LayerPlan& plan, const DeviceInfo& device,
                           int sets) {
   std::vector<Choice> best = default_choices(plan, device);
   for (int i = 0; i < static_cast<int>(plan.steps.size()); ++i) {
     const Step& step = plan.steps[static_cast<size_t>(i)];
-    double best_us = 1e30;
+    std::vector<Candidate> candidates;
     for (const KernelDef* kernel : kernels_for(step.op, "cpu"))
-      for (const Tile& tile : tiles(*kernel, plan, step, device)) {
-        const Choice choice{kernel, tile};
-        double us = 1e30;
-        for (int round = 0; round < 4; ++round)
-          us = std::min(us, session.run_step(i, choice, round % sets));
-        if (us >= best_us) continue;
-        best_us = us;
-        best[static_cast<size_t>(i)] = choice;
-      }
-    session.run_step(i, best[static_cast<size_t>(i)], 0);
+      for (const Tile& tile : tiles(*kernel, plan, step, device))
+        candidates.push_back({{kernel, tile}});
+    race(session, i, sets, 4, candidates);
+    candidates.resize(std::min<size_t>(candidates.size(), 6));
+    race(session, i, sets, 15, candidates);
+    best[static_cast<size_t>(i)] = candidates.front().choice;
+    session.run_step(i, candidates.front().choice, 0);  // what follows reads its results
   }
   return best;
 }
