@@ -38,6 +38,8 @@ class SyntheticStudy {
       a.outcome.samples_us.push_back(us * (1 + 0.01 * std::sin(1.7 * r)));
     a.floor_us = us * 0.9;
     a.bytes = a.floor_us * 20.5e3;
+    a.read_gbs = 20.5;
+    a.peak_gflops = 100;
     a.distinct_experts = 38.4;
     a.max_over_mean_load = 3.2;
     a.steps = steps_of(c, us);
