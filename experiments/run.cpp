@@ -144,6 +144,7 @@ int run_sweep(const RunOptions& options) {
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
   const auto backend = open_device(spec.device);
   const Expansion expansion = expand(spec, backend->device(), configs);
+  for (const std::string& note : expansion.notes) fmt::print(stderr, "{}\n", note);
   Store store = Store::create_or_open(options.db);
   if (!store.warning().empty()) fmt::print(stderr, "fselab: {}\n", store.warning());
   const int64_t study = store.add_study({.name = spec.study,

@@ -87,6 +87,9 @@ Subject load_subject(const LayerSpec& layer, const std::string& storage,
     fail_data(fmt::format("{}: output: expected shape [{}, {}]", file.string(), subject.tokens,
                           layer.hidden));
   subject.golden_out = tensor_matrix(output);
+  if (!subject.golden_out->allFinite())  // compare() would take such an element for undefined
+    fail_data(
+        fmt::format("{}: output: holds NaN or infinity, expected finite values", file.string()));
   return subject;
 }
 
