@@ -15,6 +15,9 @@ inline constexpr NameTable<DType, 4> kNames<DType>{{{DType::f32, "f32"},
                                                     {DType::fp8_block128, "fp8_block128"}}};
 
 inline constexpr int kScaleBlock = 128;
+constexpr int scale_blocks(int64_t extent) {
+  return static_cast<int>((extent + kScaleBlock - 1) / kScaleBlock);
+}
 
 // Bytes of one stored element, scales not counted.
 constexpr int64_t element_bytes(DType t) {

@@ -217,6 +217,12 @@ Work layer_work(const LayerPlan& plan, const Load& load) {
                    2.0 * rows * layer.hidden * plan.tokens};
 }
 
+Matrix to_matrix(std::span<const float> values, int64_t rows, int64_t cols) {
+  check(static_cast<int64_t>(values.size()) == rows * cols, "values fill the matrix");
+  using Floats = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  return Eigen::Map<const Floats>(values.data(), rows, cols).cast<double>();
+}
+
 double floor_us(const Work& work, double gbs, double gflops) {
   return std::max(work.bytes / (gbs * 1e3), work.flops / (gflops * 1e3));
 }

@@ -2,6 +2,7 @@
 #include <Eigen/Dense>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/plan.h"
@@ -10,6 +11,8 @@
 namespace fse {
 
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+Matrix to_matrix(std::span<const float> values, int64_t rows, int64_t cols);
 
 // The activations of a plan in float64, one matrix per Buf; ids are whole numbers in it.
 struct RefState {

@@ -1,39 +1,14 @@
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <exception>
-#include <mutex>
-#include <thread>
 
 #include "core/op_reference.h"
+#include "core/parallel.h"
 
 namespace fse::reference {
 namespace {
 
 Matrix silu_mul(const Matrix& gate, const Matrix& up) {
   return (gate.array() / (1 + (-gate.array()).exp()) * up.array()).matrix();
-}
-
-// work(i) for i in [0, n) on a few threads; the first exception is thrown again here.
-template <class Work>
-void parallel_for(int n, Work work) {
-  std::atomic<int> next{0};
-  std::exception_ptr failure;
-  std::mutex lock;
-  const auto run = [&] {
-    try {
-      for (int i; (i = next.fetch_add(1)) < n;) work(i);
-    } catch (...) {
-      const std::lock_guard<std::mutex> guard(lock);
-      failure = std::current_exception();
-    }
-  };
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  std::vector<std::jthread> threads;
-  for (int i = 1; i < std::min({kThreads, cores, n}); ++i) threads.emplace_back(run);
-  run();
-  threads.clear();  // joins
-  if (failure) std::rethrow_exception(failure);
 }
 
 // Rows of one expert in sorted order: [begin, end) of sorted_pairs.
@@ -57,7 +32,7 @@ void grouped_stage1(const LayerPlan& plan, const Step&, const LayerWeights& weig
                     RefState& state) {
   Matrix& h = state[Buf::h] = Matrix::Zero(plan.pairs(), plan.shard.intermediate);
   const Matrix& x = state[Buf::x];
-  parallel_for(plan.expert_count(), [&](int expert) {
+  parallel_for(plan.expert_count(), kThreads, [&](int64_t expert) {
     const ExpertRows rows = rows_of(state, expert);
     if (rows.count() == 0) return;
     Matrix gathered(rows.count(), plan.layer.hidden);
@@ -74,7 +49,7 @@ void grouped_stage2(const LayerPlan& plan, const Step&, const LayerWeights& weig
   Matrix& y = state[Buf::y] = Matrix::Zero(plan.pairs(), plan.layer.hidden);
   const Matrix& h = state[Buf::h];
   const double* weight = state[Buf::topk_weights].data();
-  parallel_for(plan.expert_count(), [&](int expert) {
+  parallel_for(plan.expert_count(), kThreads, [&](int64_t expert) {
     const ExpertRows rows = rows_of(state, expert);
     if (rows.count() == 0) return;
     const Matrix down =
@@ -99,7 +74,7 @@ void mlp_stage1(const LayerPlan& plan, const Step&, const LayerWeights& weights,
   const int width = plan.shard.intermediate;
   Matrix& h = state[Buf::shared_h] =
       Matrix::Zero(plan.tokens, Eigen::Index{plan.shard.slots} * width);
-  parallel_for(plan.shard.slots, [&](int slot) {
+  parallel_for(plan.shard.slots, kThreads, [&](int64_t slot) {
     const int expert = plan.layer.routing.experts + slot;
     const Matrix gate = state[Buf::x] * gate_matrix(weights, expert).transpose();
     const Matrix up = state[Buf::x] * up_matrix(weights, expert).transpose();

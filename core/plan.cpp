@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/phases.h"
 #include "core/weights.h"
 
 namespace fse {
@@ -75,12 +76,18 @@ void add_unfused_topk(LayerPlan& plan) {
   add(plan, Op::slot_append, "slot_append", std::move(reads), {Buf::topk_ids, Buf::topk_weights});
 }
 
-void add_mlp(LayerPlan& plan) {
-  const int stream = plan.variant.shared == Shared::mlp_overlapped ? 1 : 0;
+int mlp_stream(const LayerPlan& plan) {
+  return plan.variant.shared == Shared::mlp_overlapped ? 1 : 0;
+}
+
+void add_mlp_stage1(LayerPlan& plan) {
+  add(plan, Op::mlp_stage1, "mlp_stage1", {Buf::x}, {Buf::shared_h}, mlp_stream(plan));
+}
+
+void add_mlp_stage2(LayerPlan& plan) {
   Bufs reads{Buf::shared_h};
   if (plan.layer.gate_rows() > 0) reads.push_back(Buf::shared_weight);
-  add(plan, Op::mlp_stage1, "mlp_stage1", {Buf::x}, {Buf::shared_h}, stream);
-  add(plan, Op::mlp_stage2, "mlp_stage2", std::move(reads), {Buf::shared_out}, stream);
+  add(plan, Op::mlp_stage2, "mlp_stage2", std::move(reads), {Buf::shared_out}, mlp_stream(plan));
 }
 
 void add_experts(LayerPlan& plan) {
@@ -113,6 +120,16 @@ void add_dependencies(LayerPlan& plan) {
     after.erase(i);
     step.after.assign(after.begin(), after.end());
   }
+}
+
+// Where streams overlap on a cpu, each has a part of the threads.
+void share_threads(LayerPlan& plan, const DeviceInfo& device) {
+  if (device.kind != "cpu") return;
+  for (const Phase& phase : make_phases(plan, device.compute_units))
+    for (const Lane& lane : phase)
+      for (int i : lane.steps)
+        if (lane.threads < device.compute_units)
+          plan.steps[static_cast<size_t>(i)].threads = lane.threads;
 }
 
 Buffer declare(const LayerPlan& plan, Buf id, Element activation) {
@@ -179,16 +196,20 @@ LayerPlan make_plan(const LayerSpec& layer, const Shard& shard, const Variant& v
                  .tokens = tokens,
                  .buffers = {},
                  .steps = {}};
+  // Overlapped, the shared expert needs the input alone: it starts beside the router.
+  if (variant.shared == Shared::mlp_overlapped) add_mlp_stage1(plan);
   add_gates(plan);
   if (variant.topk == Topk::fused)
     add_fused_topk(plan);
   else
     add_unfused_topk(plan);
-  if (plan.has_mlp()) add_mlp(plan);
+  if (variant.shared == Shared::mlp) add_mlp_stage1(plan);
+  if (plan.has_mlp()) add_mlp_stage2(plan);
   add_experts(plan);
   if (plan.has_mlp())
     add(plan, Op::shared_add, "shared_add", {Buf::out, Buf::shared_out}, {Buf::out});
   add_dependencies(plan);
+  share_threads(plan, device);
   declare_buffers(plan, device);
   return plan;
 }
@@ -256,22 +277,16 @@ std::string shape_key(const LayerPlan& plan, const Step& step) {
 }  // namespace
 
 std::string step_key(const LayerPlan& plan, const Step& step) {
-  return fmt::format("{} tokens={} {}", to_name(step.op), plan.tokens, shape_key(plan, step));
+  return fmt::format("{} tokens={} {}{}", to_name(step.op), plan.tokens, shape_key(plan, step),
+                     step.threads == 0 ? "" : fmt::format(" threads={}", step.threads));
 }
-
-namespace {
-
-constexpr int64_t blocks(int64_t n) {
-  return (n + kScaleBlock - 1) / kScaleBlock;
-}
-
-}  // namespace
 
 int64_t expert_bytes(const LayerSpec& layer, const Shard& shard) {
   const int64_t elements = int64_t{3} * shard.intermediate * layer.hidden;
-  const int64_t scales = layer.dtype == DType::fp8_block128
-                             ? 3 * blocks(shard.intermediate) * blocks(layer.hidden) * 4
-                             : 0;
+  const int64_t scales =
+      layer.dtype == DType::fp8_block128
+          ? int64_t{3} * scale_blocks(shard.intermediate) * scale_blocks(layer.hidden) * 4
+          : 0;
   return elements * element_bytes(layer.dtype) + scales;
 }
 

@@ -95,8 +95,9 @@ struct Step {
   std::string name;        // unique in its plan: "router_gate", "shared_gate", "grouped_stage1"
   std::vector<Buf> reads;  // activations only; weights follow from the op
   std::vector<Buf> writes;
-  std::vector<int> after;          // indices of steps that must have finished
-  int stream = 0;                  // 1: the overlapped stream of shared=mlp_overlapped
+  std::vector<int> after;  // indices of steps that must have finished
+  int stream = 0;          // 1: the overlapped stream of shared=mlp_overlapped
+  int threads = 0;  // on a cpu whose streams overlap: those of this step's lane; 0: all there are
   int row_begin = 0, row_end = 0;  // gate_gemm only: rows of [experts + gate_rows, hidden]
 };
 

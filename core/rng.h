@@ -2,6 +2,8 @@
 #include <cmath>
 #include <cstdint>
 #include <numbers>
+#include <utility>
+#include <vector>
 
 namespace fse {
 
@@ -37,5 +39,13 @@ class Rng {
  private:
   uint64_t state_;
 };
+
+// Fisher-Yates, of what lies behind the first `from` items.
+template <class T>
+void shuffle(std::vector<T>& items, Rng& rng, size_t from = 0) {
+  for (size_t i = items.size(); i > from + 1; --i)
+    std::swap(items[i - 1],
+              items[from + static_cast<size_t>(rng.below(static_cast<int64_t>(i - from)))]);
+}
 
 }  // namespace fse

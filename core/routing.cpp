@@ -35,18 +35,6 @@ std::vector<int> best_first(const std::vector<double>& values) {
   return order;
 }
 
-std::vector<double> group_scores(const RoutingSpec& r, const double* keys) {
-  const int width = r.experts / r.groups;
-  std::vector<double> scores;
-  for (int g = 0; g < r.groups; ++g) {
-    std::vector<double> members(keys + g * width, keys + (g + 1) * width);
-    std::sort(members.begin(), members.end(), std::greater<>());
-    const bool two = r.group_score == GroupScore::sum_of_top2 && width > 1;
-    scores.push_back(two ? members[0] + members[1] : members[0]);
-  }
-  return scores;
-}
-
 }  // namespace
 
 Matrix routing_scores(const RoutingSpec& r, const Matrix& logits) {
@@ -71,10 +59,20 @@ Matrix selection_keys(const RoutingSpec& r, const Matrix& scores, const float* b
   return keys;
 }
 
+double group_score(const RoutingSpec& r, const double* keys, int group) {
+  const int width = r.experts / r.groups;
+  std::vector<double> members(keys + group * width, keys + (group + 1) * width);
+  std::sort(members.begin(), members.end(), std::greater<>());
+  const bool two = r.group_score == GroupScore::sum_of_top2 && width > 1;
+  return two ? members[0] + members[1] : members[0];
+}
+
 std::vector<bool> selectable(const RoutingSpec& r, const double* keys) {
   std::vector<bool> allowed(static_cast<size_t>(r.experts), r.groups == 1);
   if (r.groups == 1) return allowed;
-  const std::vector<int> order = best_first(group_scores(r, keys));
+  std::vector<double> scores;
+  for (int g = 0; g < r.groups; ++g) scores.push_back(group_score(r, keys, g));
+  const std::vector<int> order = best_first(scores);
   const int width = r.experts / r.groups;
   for (int i = 0; i < r.groups_kept; ++i)
     for (int e = 0; e < width; ++e)

@@ -18,6 +18,8 @@ namespace fse {
 Matrix routing_scores(const RoutingSpec&, const Matrix& logits);  // [tokens, experts]
 Matrix selection_keys(const RoutingSpec&, const Matrix& scores, const float* bias);
 
+// Score of one group, given one token's keys: its best, or the sum of its two best.
+double group_score(const RoutingSpec&, const double* keys, int group);
 // True for the experts of the kept groups, given one token's keys.
 std::vector<bool> selectable(const RoutingSpec&, const double* keys);
 // The chosen ids of one token, best first.

@@ -106,8 +106,9 @@ float quantize_block(const float* band, int rows, int cols, int col_begin, uint8
 
 std::vector<float> read_scales(const NamedTensor& scale, int rows, int cols) {
   require_dtype(scale, {"F32", "BF16"});
-  require_shape(scale, {blocks(rows), blocks(cols)});
-  std::vector<float> scales(static_cast<size_t>(blocks(rows)) * static_cast<size_t>(blocks(cols)));
+  require_shape(scale, {scale_blocks(rows), scale_blocks(cols)});
+  std::vector<float> scales(static_cast<size_t>(scale_blocks(rows)) *
+                            static_cast<size_t>(scale_blocks(cols)));
   const auto count = static_cast<int64_t>(scales.size());
   read_floats(scale, 0, count, scales.data());
   require_finite(scale, scales.data(), 0, count);
@@ -128,7 +129,8 @@ void convert_bands(const NamedTensor& weight, const std::vector<float>& scales, 
     const int64_t count = int64_t{rows} * m.cols;
     read_floats(weight, first, count, band.data());
     if (!scales.empty())
-      apply_scales(scales.data() + row / kScaleBlock * blocks(m.cols), rows, m.cols, band.data());
+      apply_scales(scales.data() + row / kScaleBlock * scale_blocks(m.cols), rows, m.cols,
+                   band.data());
     require_finite(weight, band.data(), first, count);
     std::byte* out = m.elements.data() + first * element_bytes(to);
     if (to != DType::fp8_block128) {

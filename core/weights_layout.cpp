@@ -64,10 +64,10 @@ int64_t for_each_piece(const LayerWeights& w, Projection p, int expert, const Co
 template <class Copy>
 void for_each_scale(const LayerWeights& w, Projection p, int expert, const Copy& copy) {
   const AxisRange& range = range_of(w, expert);
-  const int64_t hidden_blocks = blocks(w.layer.hidden);
-  const int64_t width_blocks = blocks(w.shard.intermediate);
-  const int64_t whole_blocks = blocks(whole_width(w, expert));
-  for (int64_t b = range.stored_begin / kScaleBlock; b < blocks(range.stored_end); ++b) {
+  const int64_t hidden_blocks = scale_blocks(w.layer.hidden);
+  const int64_t width_blocks = scale_blocks(w.shard.intermediate);
+  const int64_t whole_blocks = scale_blocks(whole_width(w, expert));
+  for (int64_t b = range.stored_begin / kScaleBlock; b < scale_blocks(range.stored_end); ++b) {
     const int64_t stored = b * kScaleBlock - range.stored_begin;
     const int64_t index = expert + stored / w.shard.intermediate;
     check(stored % w.shard.intermediate % kScaleBlock == 0, "slots begin on the scale grid");
@@ -113,8 +113,8 @@ WeightsLayout weights_layout(const LayerSpec& layer, const Shard& shard) {
   l.router_bytes = l.router_rows * l.hidden * element_bytes(router_dtype(layer));
   l.bias_bytes = layer.routing.selection_bias ? l.experts * 4 : 0;
   if (layer.dtype == DType::fp8_block128) {
-    l.hidden_blocks = blocks(layer.hidden);
-    l.intermediate_blocks = blocks(shard.intermediate);
+    l.hidden_blocks = scale_blocks(layer.hidden);
+    l.intermediate_blocks = scale_blocks(shard.intermediate);
   }
   return l;
 }
@@ -218,7 +218,7 @@ ExpertMatrix unpack(const LayerWeights& w, Projection p, int expert) {
   });
   if (w.layer.dtype != DType::fp8_block128) return m;
   const float* scales = down ? w.down_scale : w.gate_up_scale;
-  m.scales.resize(static_cast<size_t>(blocks(m.rows) * blocks(m.cols)));
+  m.scales.resize(static_cast<size_t>(scale_blocks(m.rows) * scale_blocks(m.cols)));
   for_each_scale(w, p, expert, [&](int64_t from, int64_t to) {
     m.scales[static_cast<size_t>(to)] = scales[from];
   });

@@ -63,9 +63,6 @@ struct ExpertMatrix {
   std::vector<std::byte> elements;
   std::vector<float> scales;  // [ceil(rows / 128)][ceil(cols / 128)]; fp8_block128 only
 };
-constexpr int blocks(int extent) {
-  return (extent + kScaleBlock - 1) / kScaleBlock;
-}
 
 // Copies between packed weights and whole matrices; `expert` E is the whole shared expert. Packing
 // takes the shard's part of the matrix and returns the elements it wrote.

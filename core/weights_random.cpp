@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <atomic>
+#include <climits>
 #include <cmath>
 #include <cstring>
-#include <thread>
 
 #include "core/convert.h"
 #include "core/error.h"
+#include "core/parallel.h"
 #include "core/weights_layout.h"
 
 namespace fse {
@@ -102,17 +102,7 @@ void fill_scales(Key key, double std_dev, int64_t count, float* out) {
   });
 }
 
-template <class Work>
-void in_parallel(int64_t count, const Work& work) {
-  std::atomic<int64_t> next{0};
-  const auto run = [&] {
-    for (int64_t i = next++; i < count; i = next++) work(i);
-  };
-  const int64_t threads = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, count);
-  std::vector<std::jthread> others;
-  for (int64_t t = 1; t < threads; ++t) others.emplace_back(run);
-  run();
-}
+constexpr int kAllCores = INT_MAX;
 
 struct Arena {
   int64_t stride = 0, indices = 0;
@@ -132,7 +122,7 @@ void fill_experts(const WeightsLayout& l, const LayerSpec& layer, const Shard& s
                   const Arena& arena, WeightsStorage& storage) {
   const double gate_up_std = 1 / std::sqrt(layer.hidden);
   const double down_std = 1 / std::sqrt(shard.routed.end - shard.routed.begin);
-  in_parallel(arena.indices, [&](int64_t i) {
+  parallel_for(arena.indices, kAllCores, [&](int64_t i) {
     const auto floats = [&](HostBuffer& buffer, int64_t count) {
       return reinterpret_cast<float*>(buffer.data()) + i * count;
     };

@@ -10,18 +10,11 @@
 namespace fse {
 namespace {
 
-// Fisher-Yates, so that popularity does not follow the expert's id.
-std::vector<int> shuffled_ids(int n, Rng& rng) {
-  std::vector<int> ids(static_cast<size_t>(n));
-  std::iota(ids.begin(), ids.end(), 0);
-  for (int i = n - 1; i > 0; --i)
-    std::swap(ids[static_cast<size_t>(i)], ids[static_cast<size_t>(rng.below(i + 1))]);
-  return ids;
-}
-
 std::vector<double> log_popularity(const RoutingDistribution& d, int experts, Rng& rng) {
   std::vector<double> log_p(static_cast<size_t>(experts), 0);
-  const std::vector<int> ids = shuffled_ids(experts, rng);
+  std::vector<int> ids(static_cast<size_t>(experts));
+  std::iota(ids.begin(), ids.end(), 0);
+  shuffle(ids, rng);  // popularity does not follow the expert's id
   for (int rank = 0; rank < experts; ++rank) {
     double& value = log_p[static_cast<size_t>(ids[static_cast<size_t>(rank)])];
     if (d.kind == RoutingKind::zipf) value = -d.parameter * std::log(rank + 1.0);

@@ -1,12 +1,17 @@
-// How close a tuned decode layer comes to the memory's streaming bandwidth.
+// How close a tuned decode layer comes to the memory's streaming bandwidth. `--avx2`: with AVX2
+// alone, however much more the machine has.
 #include <benchmark/benchmark.h>
+#include <hwy/targets.h>
 
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <string_view>
 
+#include "core/model_import.h"
 #include "core/statistics.h"
 #include "core/workload.h"
+#include "experiments/paths.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/measure.h"
 
@@ -14,16 +19,8 @@ namespace {
 
 using namespace fse;
 
-// Qwen3-Next-80B-A3B.
 LayerSpec qwen3_next(DType dtype) {
-  LayerSpec layer;
-  layer.model = "qwen3-next-80b-a3b";
-  layer.hidden = 2048;
-  layer.intermediate = 512;
-  layer.routing.experts = 512;
-  layer.routing.top_k = 10;
-  layer.routing.renormalize = true;
-  layer.shared = {.count = 1, .shared_width = 512, .weight = SharedWeight::sigmoid_gate};
+  LayerSpec layer = find_model("qwen3-next-80b-a3b", configs_dir()).layer;
   layer.dtype = dtype;
   return layer;
 }
@@ -150,7 +147,13 @@ void decode(benchmark::State& state, Bench& bench, DType dtype) {
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
+  if (argc > 1 && std::string_view(argv[1]) == "--avx2") {
+    hwy::DisableTargets(HWY_AVX2 - 1);  // a better target is a lower bit
+    --argc, ++argv;
+  }
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   Bench bench;
+  benchmark::AddCustomContext("simd", bench.backend->device().arch);
   for (DType dtype : {DType::fp8_block128, DType::bf16, DType::f32})
     benchmark::RegisterBenchmark(("decode/" + to_name(dtype)).c_str(),
                                  [&bench, dtype](benchmark::State& s) { decode(s, bench, dtype); })

@@ -5,8 +5,10 @@
 #include <chrono>
 #include <memory>
 
+#include "core/model_import.h"
 #include "core/statistics.h"
 #include "core/workload.h"
+#include "experiments/paths.h"
 #include "kernels/backend.h"
 
 #ifdef FSELAB_OPENBLAS
@@ -15,20 +17,6 @@
 namespace {
 
 using namespace fse;
-
-// Qwen3-Next-80B-A3B without its router's work: 512 experts, top 10, one slot.
-LayerSpec qwen3_next() {
-  LayerSpec layer;
-  layer.model = "qwen3-next-80b-a3b";
-  layer.hidden = 2048;
-  layer.intermediate = 512;
-  layer.routing.experts = 512;
-  layer.routing.top_k = 10;
-  layer.routing.renormalize = true;
-  layer.shared = {.count = 1, .shared_width = 512, .weight = SharedWeight::sigmoid_gate};
-  layer.dtype = DType::f32;
-  return layer;
-}
 
 // Per active expert one sgemm for gate and up, one for down; nothing but the sgemm calls is timed.
 class PerExpertBlas {
@@ -128,7 +116,8 @@ void prefill(benchmark::State& state, Backend& backend, const LayerWeights& weig
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   const auto backend = open_backend("cpu");
-  const LayerSpec layer = qwen3_next();
+  LayerSpec layer = find_model("qwen3-next-80b-a3b", configs_dir()).layer;
+  layer.dtype = DType::f32;
   const LayerWeights weights = random_weights(layer, make_shard(layer, 1, 0), 1).front();
   benchmark::RegisterBenchmark("prefill/f32",
                                [&](benchmark::State& s) { prefill(s, *backend, weights); })

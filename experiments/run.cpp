@@ -91,6 +91,7 @@ void run_layer(RunContext& context, LayerGroup group) {
   const Shard shard = measured_shard(group.layer, group.tp);
   const Rotation rotation = plan_rotation(group.layer, shard, device, context.measure.cache);
   context.ledger.rotation = rotation;
+  context.ledger.cache = context.measure.cache;
   refuse_oversized(context, group, rotation.sets);
   if (group.workloads.empty()) return;
   context.progress.activity(fmt::format("filling weights of {}", group.layer.model));
@@ -98,7 +99,6 @@ void run_layer(RunContext& context, LayerGroup group) {
       random_weights(group.layer, shard, group.seed, rotation.sets);
   for (const WorkloadGroup& workload : group.workloads) {
     context.ledger.workload = workload_key(workload.cases.front().spec);
-    raise_ceilings(context);
     run_group(context, workload, sets);
   }
 }

@@ -30,10 +30,6 @@ struct WorkloadGroup {
 // trace is named by the hash of its bytes.
 std::string workload_key(const Case&);
 
-// Measures the device's read bandwidth and peak rate once more and keeps the larger values:
-// whatever else runs on the machine can only make a ceiling look lower than it is.
-void raise_ceilings(RunContext&);
-
 // Tunes every step of every case, verifies the layers, measures those that are right in interleaved
 // rounds, and records all of it. A case that fails is recorded with its reason and the others go
 // on. Throws Error(incomplete) when interrupted.

@@ -109,8 +109,8 @@ std::string how_to_read(const ReportData& data, const Varying& say) {
       "in microseconds, with 95 % order-statistic intervals. A change is time relative to the "
       "baseline, so negative is faster; FASTER, SLOWER and SAME mean that its whole interval lies "
       "below, above or inside +-{:.0f} %. `x floor` is the time over what the bytes at the "
-      "measured "
-      "read bandwidth, or the flops at the measured peak, take at least.\n\n",
+      "measured read bandwidth (where the cache is not warm), or the flops at the measured peak, "
+      "take at least.\n\n",
       say.experts ? "/experts" : "", say.launch ? "/launch" : "", 100 * data.delta);
   const auto states = count_states(data);
   if (const auto pending = states.find(CaseState::pending); pending != states.end())

@@ -21,14 +21,6 @@ bool precise(const LayerMeasurement& measurement, double interval) {
   return s.hi - s.median <= interval * s.median && s.median - s.lo <= interval * s.median;
 }
 
-std::vector<size_t> shuffled(size_t n, Rng& rng) {
-  std::vector<size_t> order(n);
-  std::iota(order.begin(), order.end(), size_t{0});
-  for (size_t i = n; i > 1; --i)
-    std::swap(order[i - 1], order[static_cast<size_t>(rng.below(static_cast<int64_t>(i)))]);
-  return order;
-}
-
 void append(LayerMeasurement& measurement, const RunTimes& times) {
   measurement.layer_us.push_back(times.layer_us);
   for (size_t i = 0; i < times.step_us.size(); ++i)
@@ -46,14 +38,17 @@ std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contest
   Rng rng(seed);
   const Clock::time_point start = Clock::now();
   const double limit = spec.max_seconds * static_cast<double>(contestants.size());
+  std::vector<size_t> order(contestants.size());
+  std::iota(order.begin(), order.end(), size_t{0});
   size_t set = 0;
   for (int round = 0;; ++round) {
     if (stop()) throw Error(ErrorKind::incomplete, "stopped while measuring");
     const auto& x = workload.inputs[static_cast<size_t>(round) % workload.inputs.size()];
-    for (size_t i : shuffled(contestants.size(), rng)) {
+    shuffle(order, rng);
+    for (size_t i : order) {
       const Contestant& c = contestants[i];
       c.session->set_input(x);
-      if (spec.cache == Cache::cold_all) c.session->evict_caches();
+      if (workload.cache == Cache::cold_all) c.session->evict_caches();
       append(results[i], c.session->run(c.choices, static_cast<int>(set++ % workload.sets.size())));
     }
     constexpr int kFewest = 6;  // below that no 95 % interval of a median exists

@@ -90,6 +90,7 @@ double StepBench::time_us(const Choice& choice, int round) {
   const size_t r = static_cast<size_t>(round) % rounds_.size();
   if (contains(step_.reads, Buf::x)) session_.set_input(workload_.inputs[r]);
   restore(rounds_[r]);
+  if (workload_.cache == Cache::cold_all) session_.evict_caches();
   const size_t set = next_set_++ % workload_.sets.size();
   return session_.run_step(static_cast<int>(index_), choice, static_cast<int>(set));
 }

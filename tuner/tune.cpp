@@ -26,13 +26,6 @@ bool kept(const Choice& choice, const Step& step, const std::vector<TileRestrict
   });
 }
 
-template <class T>
-void shuffle(std::vector<T>& items, size_t from, Rng& rng) {
-  for (size_t i = items.size(); i > from + 1; --i)
-    std::swap(items[i - 1],
-              items[from + static_cast<size_t>(rng.below(static_cast<int64_t>(i - from)))]);
-}
-
 std::string choice_text(const Choice& c) {
   return c.kernel->name + " " + to_text(c.tile);
 }
@@ -52,7 +45,7 @@ class Search {
 
   Choice run(std::vector<Choice> all) {
     // Exhaustive keeps the axis order; otherwise a prefix of a shuffle is a random sample.
-    if (spec_.strategy != Strategy::exhaustive) shuffle(all, 1, rng_);
+    if (spec_.strategy != Strategy::exhaustive) shuffle(all, rng_, 1);
     if (spec_.strategy == Strategy::none) all.resize(1);
     const size_t most = most_evaluations(all.size());
     for (size_t i = 0; i < all.size() && i < most; ++i) {
@@ -94,7 +87,7 @@ class Search {
     const Work work = bench_.work();
     record.bytes = work.bytes;
     record.flops = work.flops;
-    record.floor_us = floor_us(work, ledger_.read_gbs, ledger_.peak_gflops);
+    record.floor_us = ledger_.floor_us(work);
     record.read_gbs = ledger_.read_gbs;
     record.peak_gflops = ledger_.peak_gflops;
     record.weight_sets = ledger_.rotation.sets;
@@ -216,7 +209,7 @@ class Search {
     std::vector<size_t> order(entrants.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     for (int round = 0; round < 25; ++round) {
-      shuffle(order, 0, rng_);
+      shuffle(order, rng_);
       for (size_t i : order)
         records[i].outcome.samples_us.push_back(bench_.time_us(entrants[i].choice, round));
       const double spent = std::chrono::duration<double>(Clock::now() - start).count();
@@ -237,6 +230,11 @@ class Search {
 };
 
 }  // namespace
+
+double Ledger::floor_us(const Work& work) const {
+  const double bytes = cache == Cache::warm ? 0 : work.bytes;
+  return fse::floor_us({bytes, work.flops}, read_gbs, peak_gflops);
+}
 
 std::vector<Choice> candidates(const LayerPlan& plan, const Step& step, const DeviceInfo& device,
                                const std::vector<TileRestriction>& restrictions) {

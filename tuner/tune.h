@@ -15,7 +15,12 @@ struct Ledger {
   int64_t environment = 0;
   std::string workload;  // routing, cache and seed, as part of every key
   Rotation rotation;     // of the weights
-  double read_gbs = 0, peak_gflops = 0;
+  Cache cache = Cache::cold_weights;
+  double read_gbs = 0, peak_gflops = 0;  // the device's ceilings
+
+  // The least time of some work. What lies in caches does not come from memory: no floor for it is
+  // measured, and the arithmetic alone is left.
+  double floor_us(const Work&) const;
 };
 
 // What a search may be asked between two attempts.

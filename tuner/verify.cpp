@@ -53,12 +53,6 @@ Accuracy compare(const Matrix& got, const Matrix& want, double bound, const std:
   return accuracy;
 }
 
-Matrix to_matrix(std::span<const float> values, int64_t rows, int64_t cols) {
-  check(static_cast<int64_t>(values.size()) == rows * cols, "values fill the matrix");
-  using Floats = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  return Eigen::Map<const Floats>(values.data(), rows, cols).cast<double>();
-}
-
 Matrix defined_part(const LayerPlan& plan, const Step& step, Buf id, const RefState& inputs,
                     Matrix values) {
   const int top_k = plan.layer.routing.top_k;

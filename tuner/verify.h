@@ -66,6 +66,4 @@ class LayerReference {
 LayerCheck verify_layer_run(Session&, const LayerPlan&, std::span<const Choice>, const float* bias,
                             LayerReference&, std::span<const float> x);
 
-Matrix to_matrix(std::span<const float> values, int64_t rows, int64_t cols);
-
 }  // namespace fse

@@ -50,14 +50,6 @@ struct Row {
   }
 };
 
-double group_key(const Row& row, int group) {
-  const int width = row.routing.experts / row.routing.groups;
-  std::vector<double> keys(row.keys + group * width, row.keys + (group + 1) * width);
-  std::sort(keys.begin(), keys.end(), std::greater<>());
-  const bool two = row.routing.group_score == GroupScore::sum_of_top2 && width > 1;
-  return two ? keys[0] + keys[1] : keys[0];
-}
-
 // The groups whose experts a kernel may have chosen from, given what it chose: those that are kept
 // beyond rounding, and of those that are kept or rejected within rounding, the ones it used. Empty
 // where it used a clearly rejected group, or too many.
@@ -67,7 +59,7 @@ std::vector<bool> groups_chosen(const Row& row, const std::set<int>& got) {
   std::vector<double> keys;
   double lowest_kept = INFINITY, highest_rejected = -INFINITY;
   for (int g = 0; g < groups; ++g) {
-    keys.push_back(group_key(row, g));
+    keys.push_back(group_score(row.routing, row.keys, g));
     if (allowed[static_cast<size_t>(g * width)])
       lowest_kept = std::min(lowest_kept, keys.back());
     else

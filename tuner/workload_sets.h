@@ -11,7 +11,7 @@ namespace fse {
 struct Workload {
   std::vector<LayerWeights> sets;
   std::vector<std::vector<float>> inputs;  // cycled over the rounds
-  int64_t rotation_shortfall_bytes = 0;    // what the rotation lacks to twice the last-level cache
+  Cache cache = Cache::cold_weights;       // what is evicted before a run
 };
 
 // How many weight sets a layer is rotated over, and what lacks when memory is short. The router is

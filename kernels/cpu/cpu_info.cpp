@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -66,6 +67,25 @@ int64_t left_of(const fs::path& limit_file, const fs::path& usage_file) {
   return std::max<int64_t>(0, limit - std::max<int64_t>(0, to_bytes(first_line(usage_file))));
 }
 
+// Folders of the control groups that limit this process: its own, and the root that a container
+// sees instead. `controller`: of version 1, as "memory"; "" for version 2.
+std::vector<fs::path> own_groups(const SystemFiles& files, const std::string& controller) {
+  std::vector<fs::path> dirs;
+  std::ifstream in(files.own_cgroups);  // lines "ID:controllers:path"; version 2 has no controllers
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':');
+    const size_t second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    std::istringstream controllers(line.substr(first + 1, second - first - 1));
+    const std::string path = line.substr(std::min(second + 2, line.size()));
+    bool found = controller.empty() && second == first + 1;
+    for (std::string name; std::getline(controllers, name, ',');) found |= name == controller;
+    const fs::path root = controller.empty() ? files.cgroups : files.cgroups / controller;
+    if (found) dirs.insert(dirs.end(), {root, root / path});
+  }
+  return dirs;
+}
+
 }  // namespace
 
 int64_t last_level_cache_bytes(const SystemFiles& files, const std::vector<int>& cpus) {
@@ -87,22 +107,29 @@ int64_t last_level_cache_bytes(const SystemFiles& files, const std::vector<int>&
 int64_t available_memory_bytes(const SystemFiles& files) {
   int64_t bytes = to_bytes(field(files.meminfo, "MemAvailable"));  // "N kB"
   bytes = bytes < 0 ? std::numeric_limits<int64_t>::max() : bytes << 10;
-  std::ifstream in(files.own_cgroups);  // lines "ID:controllers:path"; version 2 has no controllers
-  for (std::string line; std::getline(in, line);) {
-    const size_t first = line.find(':');
-    const size_t second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string path = line.substr(std::min(second + 2, line.size()));
-    if (controllers.empty())
-      for (const fs::path& dir : {files.cgroups, files.cgroups / path})
-        bytes = std::min(bytes, left_of(dir / "memory.max", dir / "memory.current"));
-    if (controllers == "memory")
-      for (const fs::path& dir : {files.cgroups / "memory", files.cgroups / "memory" / path})
-        bytes =
-            std::min(bytes, left_of(dir / "memory.limit_in_bytes", dir / "memory.usage_in_bytes"));
-  }
+  for (const fs::path& dir : own_groups(files, ""))
+    bytes = std::min(bytes, left_of(dir / "memory.max", dir / "memory.current"));
+  for (const fs::path& dir : own_groups(files, "memory"))
+    bytes = std::min(bytes, left_of(dir / "memory.limit_in_bytes", dir / "memory.usage_in_bytes"));
   return bytes;
+}
+
+int allowed_cpus(const SystemFiles& files, int usable) {
+  double allowed = usable;
+  const auto limit = [&](int64_t quota_us, int64_t period_us) {
+    if (quota_us > 0 && period_us > 0)
+      allowed = std::min(allowed, static_cast<double>(quota_us) / static_cast<double>(period_us));
+  };
+  for (const fs::path& dir : own_groups(files, "")) {
+    std::istringstream both(first_line(dir / "cpu.max"));  // "200000 100000" or "max 100000"
+    std::string quota, period;
+    both >> quota >> period;
+    limit(to_bytes(quota), to_bytes(period));
+  }
+  for (const fs::path& dir : own_groups(files, "cpu"))
+    limit(to_bytes(first_line(dir / "cpu.cfs_quota_us")),
+          to_bytes(first_line(dir / "cpu.cfs_period_us")));
+  return std::max(1, static_cast<int>(std::ceil(allowed)));
 }
 
 DeviceInfo cpu_info() {
@@ -112,7 +139,7 @@ DeviceInfo cpu_info() {
                   .kind = "cpu",
                   .arch = simd_target(),
                   .product = field("/proc/cpuinfo", "model name"),
-                  .compute_units = static_cast<int>(cpus.size()),
+                  .compute_units = allowed_cpus(files, static_cast<int>(cpus.size())),
                   .memory_bytes = available_memory_bytes(files),
                   .llc_bytes = last_level_cache_bytes(files, cpus),
                   .dtypes = {DType::f32, DType::bf16, DType::f16, DType::fp8_block128}};

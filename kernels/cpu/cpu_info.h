@@ -20,5 +20,7 @@ struct SystemFiles {
 int64_t last_level_cache_bytes(const SystemFiles&, const std::vector<int>& cpus);
 // What the system has available, and not more than the control group has left.
 int64_t available_memory_bytes(const SystemFiles&);
+// Of `usable` cpus, as many as the control group's quota pays for, rounded up.
+int allowed_cpus(const SystemFiles&, int usable);
 
 }  // namespace fse

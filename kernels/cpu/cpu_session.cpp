@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <optional>
 
 #include "core/error.h"
@@ -49,17 +50,20 @@ struct CpuSession::Region {
   std::vector<std::atomic<int>> done;
   RunTimes times;
 
+  const std::atomic<int>& given_up;
+
   Region(std::span<const Choice> chosen, const LayerWeights& set, std::vector<Phase> schedule,
-         int threads, size_t steps)
+         int threads, size_t steps, const std::atomic<int>& failed)
       : choices(chosen),
         weights(set),
         phases(std::move(schedule)),
-        everyone(threads),
+        everyone(threads, failed),
         counters(steps),
-        done(steps) {
+        done(steps),
+        given_up(failed) {
     for (const Phase& phase : phases)
       for (const Lane& lane : phase)
-        lane_barriers.push_back(std::make_unique<Barrier>(lane.threads));
+        lane_barriers.push_back(std::make_unique<Barrier>(lane.threads, failed));
     times.step_us.assign(steps, 0);
   }
 };
@@ -114,7 +118,7 @@ void CpuSession::run_lane(Region& region, const Lane& lane, Barrier& barrier, in
     const Step& step = plan_.steps[at];
     for (int needed : step.after)  // of the own stream: done already
       if (plan_.steps[static_cast<size_t>(needed)].stream != step.stream && lane.threads > 0)
-        wait_for(region.done[static_cast<size_t>(needed)]);
+        wait_for(region.done[static_cast<size_t>(needed)], region.given_up);
     const auto start = Clock::now();
     Team team(rank, lane.threads, barrier, region.counters[at].value, scratch);
     region.choices[at].kernel->run_cpu({plan_, step, region.weights, pointers_},
@@ -143,30 +147,42 @@ void CpuSession::run_thread(Region& region, int rank) {
   if (rank == 0) region.times.layer_us = microseconds(start, Clock::now());
 }
 
+// A step on the threads that it has in the layer.
+std::vector<Phase> CpuSession::alone(int step, int threads) const {
+  const int own = plan_.steps[static_cast<size_t>(step)].threads;
+  return {{{{step}, own == 0 ? threads : std::min(own, threads)}}};
+}
+
 // `steps`: what to run; all of them, or one alone.
 RunTimes CpuSession::run_phases(std::span<const Choice> choices, int set,
                                 const std::vector<int>& steps) {
   check(set >= 0 && set < static_cast<int>(sets_.size()), "the weight set exists");
   const bool whole = steps.size() == plan_.steps.size();
   std::optional<Region> region;
-  std::atomic<int> ready{0};
+  std::atomic<int> ready{0}, given_up{0};
+  std::exception_ptr failure;
+  // OpenMP may give fewer threads than asked for: barriers count those that came. Waiting is done
+  // by fselab's own means, which yield: OpenMP's barrier keeps its core from the one it waits for.
+  const auto open_region = [&](int threads) {
+    region.emplace(choices, sets_[static_cast<size_t>(set)],
+                   whole ? make_phases(plan_, threads) : alone(steps.front(), threads), threads,
+                   plan_.steps.size(), given_up);
+    for (auto& flag : region->done)  // everything that is not to be run counts as done
+      flag.store(whole ? 0 : 1, std::memory_order_relaxed);
+    ready.store(1, std::memory_order_release);
+  };
 #pragma omp parallel num_threads(device_.compute_units)
   {
-    // OpenMP may give fewer threads than asked for: barriers count those that came. Waiting is done
-    // by fselab's own means, which yield: OpenMP's barrier keeps its core from the one it waits
-    // for.
-    if (omp_get_thread_num() == 0) {
-      const int threads = omp_get_num_threads();
-      region.emplace(choices, sets_[static_cast<size_t>(set)],
-                     whole ? make_phases(plan_, threads) : std::vector<Phase>{{{steps, threads}}},
-                     threads, plan_.steps.size());
-      for (auto& flag : region->done)  // everything that is not to be run counts as done
-        flag.store(whole ? 0 : 1, std::memory_order_relaxed);
-      ready.store(1, std::memory_order_release);
+    try {  // nothing may leave the parallel region; the first failure is thrown behind it
+      if (omp_get_thread_num() == 0) open_region(omp_get_num_threads());
+      wait_for(ready, given_up);
+      run_thread(*region, omp_get_thread_num());
+    } catch (const GivenUp&) {
+    } catch (...) {
+      if (given_up.exchange(1) == 0) failure = std::current_exception();
     }
-    wait_for(ready);
-    run_thread(*region, omp_get_thread_num());
   }
+  if (failure) std::rethrow_exception(failure);
   return region->times;
 }
 
@@ -213,7 +229,11 @@ void CpuSession::write(Buf id, const Matrix& m) {
 }
 
 void CpuSession::evict_caches() {
-  if (eviction_.bytes() == 0) eviction_ = HostBuffer(2 * device_.llc_bytes);
+  if (eviction_.bytes() == 0) {
+    eviction_ = HostBuffer(2 * device_.llc_bytes);
+    // Memory that was never written is one page of zeros, and reading it evicts nothing.
+    std::memset(eviction_.data(), 1, static_cast<size_t>(eviction_.bytes()));
+  }
   stream_through({eviction_.data(), static_cast<size_t>(eviction_.bytes())}, device_.compute_units);
 }
 

@@ -4,8 +4,8 @@
 #include <memory>
 #include <vector>
 
+#include "core/phases.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/phases.h"
 #include "kernels/cpu/team.h"
 
 namespace fse {
@@ -26,6 +26,7 @@ class CpuSession final : public Session {
   void check_choice(const Step&, const Choice&) const;
   void run_thread(Region&, int rank);
   void run_lane(Region&, const Lane&, Barrier&, int lane_rank, Scratch&);
+  std::vector<Phase> alone(int step, int threads) const;
   RunTimes run_phases(std::span<const Choice>, int set, const std::vector<int>& steps);
   const Buffer& buffer(Buf) const;
 

@@ -3,18 +3,14 @@
 namespace fse {
 namespace {
 
-constexpr int64_t blocks(int64_t n) {
-  return (n + kScaleBlock - 1) / kScaleBlock;
-}
-
 // Matrix `index` of equally shaped ones that lie one behind the other.
 PackedRows nth_matrix(DType dtype, const std::byte* data, const float* scales, int64_t index,
                       int64_t rows, int64_t cols) {
   const int64_t row_bytes = cols * element_bytes(dtype);
   PackedRows view{dtype, data + index * rows * row_bytes, row_bytes, nullptr, 0};
   if (dtype != DType::fp8_block128) return view;
-  view.scales = scales + index * blocks(rows) * blocks(cols);
-  view.scales_per_block_row = blocks(cols);
+  view.scales = scales + index * scale_blocks(rows) * scale_blocks(cols);
+  view.scales_per_block_row = scale_blocks(cols);
   return view;
 }
 

@@ -19,8 +19,9 @@ inline void relax() {
 }
 
 template <class Done>
-void spin_until(const Done& done) {
+void spin_until(const Done& done, const std::atomic<int>& given_up) {
   for (int i = 0; !done(); ++i) {
+    if (given_up.load(std::memory_order_relaxed) != 0) throw GivenUp();
     if (i < kSpins)
       relax();
     else
@@ -38,11 +39,11 @@ void Barrier::wait() {
     generation_.store(generation + 1, std::memory_order_release);
     return;
   }
-  spin_until([&] { return generation_.load(std::memory_order_acquire) != generation; });
+  spin_until([&] { return generation_.load(std::memory_order_acquire) != generation; }, given_up_);
 }
 
-void wait_for(const std::atomic<int>& flag) {
-  spin_until([&] { return flag.load(std::memory_order_acquire) != 0; });
+void wait_for(const std::atomic<int>& flag, const std::atomic<int>& given_up) {
+  spin_until([&] { return flag.load(std::memory_order_acquire) != 0; }, given_up);
 }
 
 std::byte* Scratch::reserve(int slot, int64_t bytes) {

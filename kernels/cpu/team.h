@@ -22,20 +22,25 @@ struct CpuArgs {
   int32_t* i32(Buf id) const { return static_cast<int32_t*>(buffers[static_cast<size_t>(id)]); }
 };
 
-// Threads that wait for each other: spins briefly, then yields (cores may be shared).
+// Thrown where a thread waits for others of which one has given up: it has thrown something else.
+struct GivenUp {};
+
+// Threads that wait for each other: spins briefly, then yields (cores may be shared). Waiting
+// throws GivenUp once `given_up` is nonzero.
 class Barrier {
  public:
-  explicit Barrier(int threads) : threads_(threads) {}
+  Barrier(int threads, const std::atomic<int>& given_up) : threads_(threads), given_up_(given_up) {}
   void wait();
 
  private:
   const int threads_;
+  const std::atomic<int>& given_up_;
   std::atomic<int> arrived_{0};
   std::atomic<int> generation_{0};
 };
 
-// Spins, then yields, until `flag` is nonzero.
-void wait_for(const std::atomic<int>& flag);
+// Spins, then yields, until `flag` is nonzero, or throws GivenUp.
+void wait_for(const std::atomic<int>& flag, const std::atomic<int>& given_up);
 
 // One thread's working memory: kept from step to step, so that no step pays for page faults.
 class Scratch {

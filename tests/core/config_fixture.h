@@ -39,9 +39,9 @@ inline json without(json config, const std::string& key) {
 }
 
 inline ModelConfig import_text(const std::string& text) {
-  const TempDir dir;
-  std::ofstream(dir.path / "config.json", std::ios::binary) << text;
-  return import_config(dir.path / "config.json");
+  const test::TemporaryFolder dir;
+  std::ofstream(dir.path() / "config.json", std::ios::binary) << text;
+  return import_config(dir.path() / "config.json");
 }
 
 inline ModelConfig import_json(const json& config) {

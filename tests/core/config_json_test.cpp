@@ -13,12 +13,12 @@ std::string text_error(const std::string& text) {
 }  // namespace
 
 TEST_CASE("a file that cannot be a config is named with the reason") {
-  const TempDir dir;
+  const test::TemporaryFolder dir;
   const auto error = [](const std::filesystem::path& path) {
     return usage_error([&] { import_config(path); });
   };
-  check_message(error(dir.path / "none.json"), {"none.json: no such file"});
-  check_message(error(dir.path), {dir.path.string() + ": is a folder, expected a config.json"});
+  check_message(error(dir.path() / "none.json"), {"none.json: no such file"});
+  check_message(error(dir.path()), {dir.path().string() + ": is a folder, expected a config.json"});
   for (const char* text : {"", "{", "not json", "{\"a\": 1,}", "{\"a\": 1} x", "\xff\xfe", "[1]",
                            "7", "null", "{\"num_experts\": 1e999}", "{\"a\": \"\x01\"}"}) {
     CAPTURE(text);

@@ -18,7 +18,7 @@ inline LayerWeights load(const LayerSpec& layer, const std::filesystem::path& di
 
 // A golden checkpoint as a list that a test may change before it writes it elsewhere.
 struct Checkpoint {
-  TempDir dir;
+  test::TemporaryFolder dir;
   std::vector<TensorData> tensors;
 
   explicit Checkpoint(const std::string& folder) {
@@ -44,8 +44,8 @@ struct Checkpoint {
         t.name.replace(at, from.size(), to);
   }
   const std::filesystem::path& write() const {
-    write_safetensors(dir.path / "model.safetensors", tensors);
-    return dir.path;
+    write_safetensors(dir.path() / "model.safetensors", tensors);
+    return dir.path();
   }
 };
 

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/layer_spec.h"
+#include "tests/temporary_folder.h"
 
 namespace fse {
 
@@ -77,18 +78,6 @@ inline LayerSpec golden_layer(const std::string& folder, DType dtype) {
     }
   throw std::logic_error("no golden layer " + folder);
 }
-
-// A folder of its own, gone with the test.
-struct TempDir {
-  std::filesystem::path path;
-  TempDir() {
-    std::string name = (std::filesystem::temp_directory_path() / "fselab_test_XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~TempDir() { std::filesystem::remove_all(path); }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-};
 
 // The message of the Error(data) that must come.
 std::string data_error(auto&& action) {

@@ -41,8 +41,8 @@ std::string with_header(const std::string& header, size_t data_bytes) {
 }
 
 TEST_CASE("what is written is read back") {
-  TempDir dir;
-  const fs::path file = dir.path / "a.safetensors";
+  test::TemporaryFolder dir;
+  const fs::path file = dir.path() / "a.safetensors";
   write_safetensors(file, {floats("b", {1.5f, -2}),
                            {"ids", "I64", {2, 1}, bytes_of(std::vector<int64_t>{-3, 1 << 20})},
                            {"none", "BF16", {0, 4}, {}}});
@@ -59,8 +59,8 @@ TEST_CASE("what is written is read back") {
 }
 
 TEST_CASE("elements are read in every dtype, at any alignment") {
-  TempDir dir;
-  const fs::path file = dir.path / "a.safetensors";
+  test::TemporaryFolder dir;
+  const fs::path file = dir.path() / "a.safetensors";
   // One byte first: all that follows is unaligned.
   write_safetensors(file, {{"u8", "U8", {1}, bytes_of(std::vector<uint8_t>{200})},
                            {"f64", "F64", {1}, bytes_of(std::vector<double>{0.1})},
@@ -83,8 +83,8 @@ TEST_CASE("elements are read in every dtype, at any alignment") {
 }
 
 TEST_CASE("a damaged file gives one error that names file and tensor") {
-  TempDir dir;
-  const fs::path file = dir.path / "bad.safetensors";
+  test::TemporaryFolder dir;
+  const fs::path file = dir.path() / "bad.safetensors";
   const std::string entry = R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})";
   const auto tensor = [](const std::string& fields) { return R"({"w":{)" + fields + "}}"; };
   const std::string two = R"({"v":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"w":)";
@@ -134,10 +134,10 @@ TEST_CASE("a damaged file gives one error that names file and tensor") {
 }
 
 TEST_CASE("a file that is no safetensors file at all") {
-  TempDir dir;
-  const fs::path file = dir.path / "bad.safetensors";
+  test::TemporaryFolder dir;
+  const fs::path file = dir.path() / "bad.safetensors";
   check_message(data_error([&] { Safetensors::open(file); }), {file.string(), "cannot be opened"});
-  check_message(data_error([&] { Safetensors::open(dir.path); }), {"not a regular file"});
+  check_message(data_error([&] { Safetensors::open(dir.path()); }), {"not a regular file"});
   for (const std::string& content : {std::string(), std::string("1234567")}) {
     write_bytes(file, content);
     check_message(data_error([&] { Safetensors::open(file); }), {file.string(), "at least the 8"});
@@ -151,16 +151,16 @@ TEST_CASE("a file that is no safetensors file at all") {
 }
 
 TEST_CASE("control characters of a hostile name do not reach the message") {
-  TempDir dir;
-  const fs::path file = dir.path / "bad.safetensors";
+  test::TemporaryFolder dir;
+  const fs::path file = dir.path() / "bad.safetensors";
   write_bytes(file, with_header(R"({"\u001b[31mred":3})", 0));
   check_message(data_error([&] { Safetensors::open(file); }), {"tensor '?[31mred'"});
 }
 
 TEST_CASE("flipped bytes and truncation end in a readable file or an error") {
-  TempDir dir;
-  const fs::path good = dir.path / "good.safetensors";
-  const fs::path file = dir.path / "bad.safetensors";
+  test::TemporaryFolder dir;
+  const fs::path good = dir.path() / "good.safetensors";
+  const fs::path file = dir.path() / "bad.safetensors";
   write_safetensors(good, {floats("a", {1, 2, 3}),
                            {"b", "U8", {3}, bytes_of(std::vector<uint8_t>{1, 2, 3})},
                            {"c", "BF16", {2, 2}, bytes_of(std::vector<uint16_t>{1, 2, 3, 4})}});
@@ -197,25 +197,26 @@ void write_index(const fs::path& dir, const std::string& weight_map) {
 }
 
 TEST_CASE("a sharded checkpoint reads as one") {
-  TempDir dir;
-  write_safetensors(dir.path / "s1.safetensors", {floats("a", {1})});
-  write_safetensors(dir.path / "s2.safetensors", {floats("b", {2}), floats("c", {3})});
-  write_index(dir.path, R"({"a":"s1.safetensors","b":"s2.safetensors","c":"s2.safetensors"})");
-  const Safetensors st = Safetensors::open_checkpoint(dir.path);
+  test::TemporaryFolder dir;
+  write_safetensors(dir.path() / "s1.safetensors", {floats("a", {1})});
+  write_safetensors(dir.path() / "s2.safetensors", {floats("b", {2}), floats("c", {3})});
+  write_index(dir.path(), R"({"a":"s1.safetensors","b":"s2.safetensors","c":"s2.safetensors"})");
+  const Safetensors st = Safetensors::open_checkpoint(dir.path());
   CHECK(st.tensors().size() == 3);
   CHECK(st.at("c").at(0) == 3);
-  CHECK(st.at("a").file == (dir.path / "s1.safetensors").string());
+  CHECK(st.at("a").file == (dir.path() / "s1.safetensors").string());
 }
 
 TEST_CASE("an index that does not fit its shards is an error") {
-  TempDir dir;
-  check_message(data_error([&] { Safetensors::open_checkpoint(dir.path); }),
-                {dir.path.string(), "expected model.safetensors or model.safetensors.index.json"});
-  write_safetensors(dir.path / "s1", {floats("a", {1}), floats("b", {1})});
-  write_safetensors(dir.path / "s2", {floats("b", {2})});
+  test::TemporaryFolder dir;
+  check_message(
+      data_error([&] { Safetensors::open_checkpoint(dir.path()); }),
+      {dir.path().string(), "expected model.safetensors or model.safetensors.index.json"});
+  write_safetensors(dir.path() / "s1", {floats("a", {1}), floats("b", {1})});
+  write_safetensors(dir.path() / "s2", {floats("b", {2})});
   const auto message = [&](const std::string& weight_map) {
-    write_index(dir.path, weight_map);
-    return data_error([&] { Safetensors::open_checkpoint(dir.path); });
+    write_index(dir.path(), weight_map);
+    return data_error([&] { Safetensors::open_checkpoint(dir.path()); });
   };
   check_message(message(R"({"a":"s1","b":"s2"})"), {"s1", "tensor 'b'", "index has it in 's2'"});
   check_message(message(R"({"a":"s1"})"), {"s1", "tensor 'b'", "not in the index"});

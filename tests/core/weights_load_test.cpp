@@ -147,7 +147,7 @@ TEST_CASE("a shared expert that fills its last slot in part is padded with zeros
   changed.at("shared_expert.down_proj.weight").bytes.resize(88 * 64 * 2);
   layer.shared.shared_width = 88;
   const LayerWeights w = load(layer, changed.write());
-  const Safetensors st = Safetensors::open_checkpoint(changed.dir.path);
+  const Safetensors st = Safetensors::open_checkpoint(changed.dir.path());
   CHECK(join_slots(w, down_matrix, true).leftCols(88) ==
         matrix_of(st, kPrefix + "shared_expert.down_proj.weight"));
   CHECK(gate_matrix(w, 15).bottomRows(8).isZero(0));
@@ -197,7 +197,7 @@ TEST_CASE("bf16 becomes fp8 with the largest magnitude of a block at 448") {
   auto& zeros = changed.at("experts.1.up_proj.weight").bytes;
   std::fill(zeros.begin(), zeros.end(), std::byte{0});
   const LayerWeights w = load(layer, changed.write());
-  const Safetensors st = Safetensors::open_checkpoint(changed.dir.path);
+  const Safetensors st = Safetensors::open_checkpoint(changed.dir.path());
   const WeightMatrix gate = matrix_of(st, kPrefix + "experts.0.gate_proj.weight");  // one block
   CHECK(w.gate_up_scale[0] == static_cast<float>(gate.cwiseAbs().maxCoeff()) / 448.0f);
   CHECK(gate_matrix(w, 0).cwiseAbs().maxCoeff() ==
@@ -247,7 +247,7 @@ TEST_CASE("a layer is found under every prefix the hub uses") {
     Checkpoint changed("qwen3_next");
     changed.rename("model.layers.0.mlp", prefix);
     CHECK(gate_matrix(load(layer, changed.write()), 3) == gate_matrix(want, 3));
-    CHECK(gate_matrix(load(layer, changed.dir.path, prefix), 3) == gate_matrix(want, 3));
+    CHECK(gate_matrix(load(layer, changed.dir.path(), prefix), 3) == gate_matrix(want, 3));
   }
 }
 
@@ -314,14 +314,14 @@ TEST_CASE("a sharded checkpoint loads through its index") {
   const auto middle = whole.tensors.begin() + static_cast<ptrdiff_t>(half);
   const std::string names[] = {"model-00001-of-00002.safetensors",
                                "model-00002-of-00002.safetensors"};
-  write_safetensors(whole.dir.path / names[0], {whole.tensors.begin(), middle});
-  write_safetensors(whole.dir.path / names[1], {middle, whole.tensors.end()});
+  write_safetensors(whole.dir.path() / names[0], {whole.tensors.begin(), middle});
+  write_safetensors(whole.dir.path() / names[1], {middle, whole.tensors.end()});
   std::string map;
   for (size_t i = 0; i < whole.tensors.size(); ++i)
     map += (i ? "," : "") + ("\"" + whole.tensors[i].name) + "\":\"" + names[i >= half] + "\"";
-  std::ofstream(whole.dir.path / "model.safetensors.index.json")
+  std::ofstream(whole.dir.path() / "model.safetensors.index.json")
       << "{\"weight_map\":{" << map << "}}";
-  check_golden({"qwen3_moe", layer}, golden_matrices("qwen3_moe"), load(layer, whole.dir.path));
+  check_golden({"qwen3_moe", layer}, golden_matrices("qwen3_moe"), load(layer, whole.dir.path()));
 }
 
 }  // namespace

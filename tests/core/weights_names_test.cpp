@@ -18,11 +18,11 @@ TEST_CASE("the layer must be named where there are several") {
     two.tensors.back().name.replace(0, kPrefix.size(), "mtp.layers.0.mlp.");
   }
   two.write();
-  check_message(data_error([&] { load(layer, two.dir.path); }),
-                {two.dir.path.string(), "2 MoE layers", "model.layers.0.mlp, mtp.layers.0.mlp"});
-  check_message(data_error([&] { load(layer, two.dir.path, "model.layers.1.mlp"); }),
+  check_message(data_error([&] { load(layer, two.dir.path()); }),
+                {two.dir.path().string(), "2 MoE layers", "model.layers.0.mlp, mtp.layers.0.mlp"});
+  check_message(data_error([&] { load(layer, two.dir.path(), "model.layers.1.mlp"); }),
                 {"no MoE layer 'model.layers.1.mlp'", "model.layers.0.mlp"});
-  CHECK(gate_matrix(load(layer, two.dir.path, "mtp.layers.0.mlp"), 0).rows() == 32);
+  CHECK(gate_matrix(load(layer, two.dir.path(), "mtp.layers.0.mlp"), 0).rows() == 32);
 }
 
 // What loading says after a change to a golden checkpoint.
@@ -135,11 +135,11 @@ TEST_CASE("values that are not finite or do not fit are named") {
 }
 
 TEST_CASE("a folder without weights") {
-  TempDir dir;
+  test::TemporaryFolder dir;
   const LayerSpec layer = golden_layer("qwen3_next", DType::bf16);
-  check_message(data_error([&] { load(layer, dir.path); }), {dir.path.string(), "no weights"});
-  write_safetensors(dir.path / "model.safetensors", {});
-  check_message(data_error([&] { load(layer, dir.path); }), {"0 MoE layers", "there: none"});
+  check_message(data_error([&] { load(layer, dir.path()); }), {dir.path().string(), "no weights"});
+  write_safetensors(dir.path() / "model.safetensors", {});
+  check_message(data_error([&] { load(layer, dir.path()); }), {"0 MoE layers", "there: none"});
 }
 
 }  // namespace

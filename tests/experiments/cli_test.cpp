@@ -9,11 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/temporary_folder.h"
+
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kFolder = fs::temp_directory_path() / "fselab_cli_test";
+const fse::test::TemporaryFolder kFolder;
 
 struct Result {
   int exit_code = -1;
@@ -28,9 +30,8 @@ std::string read(const fs::path& file) {
 
 // As a user would: through a shell, in a folder that is not the project's.
 Result fselab(const std::string& arguments) {
-  fs::create_directories(kFolder);
-  const std::string command = "cd '" + kFolder.string() + "' && '" FSELAB_COMMAND "' " + arguments +
-                              " >out.txt 2>err.txt </dev/null";
+  const std::string command = "cd '" + kFolder.path().string() + "' && '" FSELAB_COMMAND "' " +
+                              arguments + " >out.txt 2>err.txt </dev/null";
   const int status = std::system(command.c_str());
   return {.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
           .out = read(kFolder / "out.txt"),
@@ -102,7 +103,6 @@ TEST_CASE("plan explains a sweep and its refusals") {
 }
 
 TEST_CASE("names of commands are names like any other") {
-  fs::create_directories(kFolder);
   for (const std::string name : {"run", "report"}) {
     CAPTURE(name);
     std::ofstream(kFolder / name) << "study: " << name
@@ -116,7 +116,6 @@ TEST_CASE("names of commands are names like any other") {
 }
 
 TEST_CASE("a model that is not implemented is refused, and so is a sweep with nothing legal") {
-  fs::create_directories(kFolder);
   std::ofstream(kFolder / "config.json") << R"({"model_type": "deepseek_v4", "hidden_size": 64,
     "moe_intermediate_size": 32, "n_routed_experts": 8, "num_experts_per_tok": 2,
     "scoring_func": "sqrtsoftplus", "num_hidden_layers": 1})";
@@ -149,7 +148,6 @@ TEST_CASE("capabilities, devices and kernels are tables") {
 }
 
 TEST_CASE("a small sweep runs, resumes and is reported") {
-  fs::create_directories(kFolder);
   fs::remove(kFolder / "r.db");
   std::ofstream(kFolder / "config.json") << R"({"model_type": "qwen3_next", "hidden_size": 64,
     "moe_intermediate_size": 32, "num_experts": 8, "num_experts_per_tok": 2,

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "tests/temporary_folder.h"
 
 namespace fse {
 namespace {
@@ -246,8 +247,7 @@ TEST_CASE("the stored text is the sweep with its overrides") {
 }
 
 TEST_CASE("a trace lies beside its sweep and is known by its content") {
-  const auto folder = std::filesystem::temp_directory_path() / "fselab_sweep_test";
-  std::filesystem::create_directories(folder);
+  const test::TemporaryFolder folder;
   std::ofstream(folder / "ids.safetensors") << "ids";
   std::ofstream(folder / "copy.safetensors") << "ids";
   std::ofstream(folder / "s.yaml") << kHead << "routing: [uniform, trace: ids.safetensors]\n";
@@ -261,7 +261,7 @@ TEST_CASE("a trace lies beside its sweep and is known by its content") {
   CHECK_THROWS_WITH_AS(
       read_sweep(folder / "s.yaml", {}),
       doctest::Contains("s.yaml:4:27: routing.trace is 'ids.safetensors', expected a file"), Error);
-  std::filesystem::remove_all(folder);
+  std::filesystem::remove(folder / "s.yaml");
   CHECK_THROWS_WITH_AS(read_sweep(folder / "s.yaml", {}), doctest::Contains("cannot be read"),
                        Error);
 }

@@ -30,9 +30,7 @@ inline LayerSpec layer_of(const Shape& s, DType dtype) {
 }
 
 inline Matrix to_matrix(const std::vector<float>& values, int rows) {
-  Matrix m(rows, static_cast<Eigen::Index>(values.size()) / rows);
-  for (size_t i = 0; i < values.size(); ++i) m.data()[i] = values[i];
-  return m;
+  return fse::to_matrix(values, rows, static_cast<int64_t>(values.size()) / rows);
 }
 
 // ||got - want|| / ||want||, infinite where anything is not finite.

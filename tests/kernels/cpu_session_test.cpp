@@ -11,6 +11,7 @@
 // After the list of targets, which it reads.
 #include "hwy/highway.h"
 #include "tests/kernels/cpu_fixture.h"
+#include "tests/temporary_folder.h"
 
 using namespace fse;
 using fse::test::CpuLayer;
@@ -114,7 +115,7 @@ TEST_CASE("phases share threads between the streams and keep every step") {
   CHECK(make_phases(layer.plan, 1).size() == 1);
   for (int threads : {2, 3, 16}) {
     const std::vector<Phase> phases = make_phases(layer.plan, threads);
-    REQUIRE(phases.size() == 3);
+    REQUIRE(phases.size() == 2);  // the overlapped stream starts with the layer
     size_t seen = 0;
     for (const Phase& phase : phases) {
       int used = 0;
@@ -126,17 +127,53 @@ TEST_CASE("phases share threads between the streams and keep every step") {
       CHECK(used == threads);
     }
     CHECK(seen == steps);
-    for (int i : phases[1][1].steps) CHECK(layer.plan.steps[static_cast<size_t>(i)].stream == 1);
+    for (int i : phases[0][1].steps) CHECK(layer.plan.steps[static_cast<size_t>(i)].stream == 1);
   }
+}
+
+TEST_CASE("a step of an overlapped layer alone has the threads of its lane") {
+  CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {.shared = Shared::mlp_overlapped}, 4,
+                 2);
+  static std::atomic<int> team{0};
+  KernelDef counting = *default_choices(layer.plan, layer.device)[0].kernel;
+  counting.run_cpu = [](const CpuArgs&, const Tile&, Team& t) { team = t.size(); };
+  for (size_t i = 0; i < layer.plan.steps.size(); ++i) {
+    const Step& step = layer.plan.steps[i];
+    KernelDef kernel = *default_choices(layer.plan, layer.device)[i].kernel;
+    kernel.run_cpu = counting.run_cpu;
+    const Choice choice{&kernel, default_choices(layer.plan, layer.device)[i].tile};
+    layer.session->run_step(static_cast<int>(i), choice, 0);
+    CAPTURE(step.name);
+    CHECK(team == (step.op == Op::shared_add ? 2 : 1));
+  }
+}
+
+TEST_CASE("a kernel that throws ends the run, not the process, and the session goes on") {
+  CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {}, 4, 4);
+  const std::vector<Choice> right = default_choices(layer.plan, layer.device);
+  for (size_t i = 0; i < right.size(); ++i) {
+    KernelDef failing = *right[i].kernel;
+    failing.run_cpu = [](const CpuArgs&, const Tile&, Team& t) {
+      if (t.rank() == t.size() - 1) throw std::bad_alloc();
+      t.wait();
+    };
+    std::vector<Choice> choices = right;
+    choices[i].kernel = &failing;
+    CHECK_THROWS_AS(layer.session->run(choices, 0), std::bad_alloc);
+    CHECK_THROWS_AS(layer.session->run_step(static_cast<int>(i), choices[i], 0), std::bad_alloc);
+  }
+  layer.session->run(right, 0);
+  CHECK(test::relative_error(layer.session->read(Buf::out), layer.reference[Buf::out]) < 1e-5);
 }
 
 TEST_CASE("shares cover everything once, in whole grains") {
   std::atomic<int64_t> counter{0};
+  std::atomic<int> nobody{0};
   Scratch scratch;
   for (int64_t n : {0, 1, 7, 64, 1000})
     for (int64_t grain : {1, 4, 128})
       for (int size : {1, 2, 3, 16}) {
-        Barrier barrier(size);
+        Barrier barrier(size, nobody);
         int64_t end = 0;
         for (int rank = 0; rank < size; ++rank) {
           const auto [first, last] = Team(rank, size, barrier, counter, scratch).share(n, grain);
@@ -157,9 +194,8 @@ void put(const std::filesystem::path& file, const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("caches that are shared count once, and L2 stands in where there is no L3") {
-  const auto root = std::filesystem::temp_directory_path() / "fselab_cpu_info_test";
-  std::filesystem::remove_all(root);
+TEST_CASE("what the system says about caches, memory and cpus is read as it is meant") {
+  const test::TemporaryFolder root;
   const SystemFiles files{root / "cpu", root / "meminfo", root / "cgroup", root / "groups"};
   CHECK(last_level_cache_bytes(files, {0, 1}) == 0);
   const auto cache = [&](int cpu, int index, const char* level, const char* size,
@@ -185,5 +221,21 @@ TEST_CASE("caches that are shared count once, and L2 stands in where there is no
   put(files.cgroups / "job" / "memory.max", "1048576");
   put(files.cgroups / "job" / "memory.current", "48576");
   CHECK(available_memory_bytes(files) == 1000000);
-  std::filesystem::remove_all(root);
+
+  CHECK(allowed_cpus(files, 64) == 64);
+  put(files.cgroups / "job" / "cpu.max", "max 100000");
+  CHECK(allowed_cpus(files, 64) == 64);
+  put(files.cgroups / "job" / "cpu.max", "250000 100000");
+  CHECK(allowed_cpus(files, 64) == 3);
+  CHECK(allowed_cpus(files, 2) == 2);
+  put(files.cgroups / "cpu.max", "50000 100000");  // what a container sees of its own group
+  CHECK(allowed_cpus(files, 64) == 1);
+  put(files.own_cgroups, "3:cpu,cpuacct:/job\n2:memory:/job");
+  put(files.cgroups / "cpu" / "job" / "cpu.cfs_quota_us", "-1");
+  put(files.cgroups / "cpu" / "job" / "cpu.cfs_period_us", "100000");
+  CHECK(allowed_cpus(files, 64) == 64);
+  put(files.cgroups / "cpu" / "job" / "cpu.cfs_quota_us", "400000");
+  CHECK(allowed_cpus(files, 64) == 4);
+  put(files.cgroups / "memory" / "job" / "memory.limit_in_bytes", "500000");
+  CHECK(available_memory_bytes(files) == 500000);
 }

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "kernels/jit_cache.h"
+#include "tests/temporary_folder.h"
 
 namespace fse {
 namespace {
@@ -58,16 +59,13 @@ std::vector<std::string> architectures() {
   return found;
 }
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("fselab_jit_test." + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  std::vector<fs::path> entries() const {
-    std::vector<fs::path> list;
-    for (const auto& entry : fs::directory_iterator(path)) list.push_back(entry.path());
-    return list;
-  }
-};
+using test::TemporaryFolder;
+
+std::vector<fs::path> entries(const TemporaryFolder& folder) {
+  std::vector<fs::path> list;
+  for (const auto& entry : fs::directory_iterator(folder.path())) list.push_back(entry.path());
+  return list;
+}
 
 CodeObject compiled(const Jit& jit, const JitRequest& request) {
   Compiled result = jit.compile(request);
@@ -115,8 +113,8 @@ TEST_CASE("a kernel that does not exist is a failed compilation") {
 TEST_CASE("the cache is advisory: deleted, damaged and unwritable entries cost only time") {
   for (const std::string& arch : architectures()) {
     CAPTURE(arch);
-    const Folder folder;
-    const Jit jit(tiny(folder.path), arch);
+    const TemporaryFolder folder;
+    const Jit jit(tiny(folder.path()), arch);
     const JitRequest request = scale_request(128, 2);
     const CodeObject first = compiled(jit, request);
     const CodeObject second = compiled(jit, request);
@@ -125,9 +123,9 @@ TEST_CASE("the cache is advisory: deleted, damaged and unwritable entries cost o
     CHECK(second.image == first.image);
     CHECK(second.lowered_name == first.lowered_name);
     CHECK(second.resources == first.resources);
-    REQUIRE(folder.entries().size() == 1);
+    REQUIRE(entries(folder).size() == 1);
 
-    const fs::path entry = folder.entries()[0];
+    const fs::path entry = entries(folder)[0];
     const auto size = static_cast<long>(fs::file_size(entry));
     for (long at : {0L, 20L, 80L, size / 2, size - 1}) {  // any byte: magic, hash, JSON, image
       CAPTURE(at);
@@ -200,13 +198,13 @@ TEST_CASE("cold start worker" * doctest::skip()) {
 TEST_CASE("eight processes start on a cold cache at once") {
   const std::vector<std::string> found = architectures();
   if (found.empty()) return;
-  const Folder folder;
+  const TemporaryFolder folder;
   std::vector<pid_t> workers(8);
   for (pid_t& worker : workers) {
     worker = ::fork();
     REQUIRE(worker >= 0);
     if (worker > 0) continue;
-    if (::chdir(folder.path.c_str()) != 0) ::_exit(9);
+    if (::chdir(folder.path().c_str()) != 0) ::_exit(9);
     ::execl("/proc/self/exe", "test", "--no-skip", "--test-case=cold start worker", "--minimal",
             nullptr);
     ::_exit(9);
@@ -216,10 +214,10 @@ TEST_CASE("eight processes start on a cold cache at once") {
     REQUIRE(::waitpid(worker, &status, 0) == worker);
     CHECK(status == 0);
   }
-  const JitCache cache(folder.path / "cache");
+  const JitCache cache(folder.path() / "cache");
   for (const std::string& arch : found)
     CHECK(cache.find(Jit(tiny(), arch).key(scale_request(32, 1))).has_value());
-  for (const auto& entry : fs::directory_iterator(folder.path / "cache"))
+  for (const auto& entry : fs::directory_iterator(folder.path() / "cache"))
     CHECK(entry.path().extension() == ".code");  // no private file was left behind
 }
 

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "reference_session.h"
 #include "small_layer.h"
+#include "tests/temporary_folder.h"
 
 using namespace fse;
 
@@ -20,7 +21,7 @@ struct Bench {
   LayerPlan plan = legal_plans(layer, 3).front();
   DeviceInfo device = kTestDevice;
   ReferenceSession session{plan, workload.sets};
-  std::filesystem::path file;
+  test::TemporaryFolder folder;
   Store store;
   Ledger ledger;
   size_t step = 0;
@@ -28,13 +29,7 @@ struct Bench {
   std::vector<AttemptRecord> attempts;
   TuneControl control;
 
-  static std::filesystem::path fresh_file() {
-    const auto path = std::filesystem::temp_directory_path() / "fselab_tune_test.db";
-    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path.string() + suffix);
-    return path;
-  }
-
-  Bench() : file(fresh_file()), store(Store::create_or_open(file)), ledger{.store = store} {
+  Bench() : store(Store::create_or_open(folder / "tune.db")), ledger{.store = store} {
     device.compute_units = 2;
     device.memory_bytes = int64_t{1} << 30;
     device.llc_bytes = 1 << 20;

@@ -1,4 +1,4 @@
-#include "kernels/cpu/phases.h"
+#include "core/phases.h"
 
 #include <algorithm>
 #include <cmath>
@@ -45,7 +45,10 @@ std::vector<Phase> make_phases(const LayerPlan& plan, int threads) {
     Lane& lane = i < first ? before : i >= join ? after : stream(i) == 0 ? main : side;
     lane.steps.push_back(i);
   }
-  return {{before}, {main, side}, {after}};
+  std::vector<Phase> phases;
+  for (const Phase& phase : {Phase{before}, Phase{main, side}, Phase{after}})
+    if (phase.size() > 1 || !phase[0].steps.empty()) phases.push_back(phase);
+  return phases;
 }
 
 }  // namespace fse

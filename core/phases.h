@@ -13,8 +13,9 @@ struct Lane {
 // Lanes that run at the same time; all threads meet at the end.
 using Phase = std::vector<Lane>;
 
-// One phase of one lane, unless streams overlap and there are threads to share out: then what comes
-// before the overlapped stream, both streams side by side, and what comes after they join.
+// How a cpu runs a plan's streams: one phase of one lane, unless streams overlap and there are
+// threads to share out. Then what comes before the overlapped stream, if anything, both streams
+// side by side, and what comes after they join.
 std::vector<Phase> make_phases(const LayerPlan&, int threads);
 
 }  // namespace fse
