@@ -169,6 +169,25 @@ double shared_add_flops(const LayerPlan& p, const Step&, const Load&) {
   return 1.0 * p.tokens * p.layer.hidden;
 }
 
+// The ops of one launch, one after the other.
+void layer_reference(const LayerPlan& p, const Step&, const LayerWeights& weights,
+                     RefState& state) {
+  for (const Step& part : staged_steps(p)) op_def(part.op).reference(p, part, weights, state);
+}
+double layer_bound(const LayerPlan& p, const Step&) {
+  return layer_tolerance(p);
+}
+double layer_flops(const LayerPlan& p, const Step&, const Load& load) {
+  double flops = 0;
+  for (const Step& part : staged_steps(p)) flops += op_def(part.op).flops(p, part, load);
+  return flops;
+}
+// What passes from op to op can stay on the chip.
+double layer_bytes(const LayerPlan& p, const Step& s, const Load& load) {
+  return gate_bytes(p, s, load) +
+         static_cast<double>(load.active() * expert_bytes(p.layer, p.shard));
+}
+
 constexpr OpDef kOps[] = {
     {Op::gate_gemm, reference::gate_gemm, gate_bound, gate_flops, gate_bytes},
     {Op::score, reference::score, exp_bound, per_logit_flops, plain_bytes},
@@ -184,6 +203,7 @@ constexpr OpDef kOps[] = {
     {Op::mlp_stage1, reference::mlp_stage1, stage1_bound, mlp_stage1_flops, mlp_stage1_bytes},
     {Op::mlp_stage2, reference::mlp_stage2, mlp_stage2_bound, mlp_stage2_flops, mlp_stage2_bytes},
     {Op::shared_add, reference::shared_add, shared_add_bound, shared_add_flops, plain_bytes},
+    {Op::layer, layer_reference, layer_bound, layer_flops, layer_bytes},
 };
 
 }  // namespace
@@ -232,7 +252,7 @@ RefState run_reference(const LayerPlan& plan, const LayerWeights& weights, const
   check(x.rows() == plan.tokens && x.cols() == plan.layer.hidden, "x is [tokens, hidden]");
   RefState state;
   state[Buf::x] = x;
-  for (const Step& step : plan.steps) {
+  for (const Step& step : staged_steps(plan)) {
     op_def(step.op).reference(plan, step, weights, state);
     const bool selects = step.op == Op::select || step.op == Op::topk;
     if (!selects || !chosen_ids) continue;
@@ -246,7 +266,7 @@ RefState run_reference(const LayerPlan& plan, const LayerWeights& weights, const
 // absolute error, so gate_gemm counts with the size of a large logit, 16.
 double layer_tolerance(const LayerPlan& plan) {
   double total = 0;
-  for (const Step& step : plan.steps)
+  for (const Step& step : staged_steps(plan))
     total += op_def(step.op).tolerance(plan, step) * (step.op == Op::gate_gemm ? 16 : 1);
   return total;
 }
@@ -258,7 +278,8 @@ int64_t reference_bytes(const LayerPlan& plan) {
   // Verifying one step keeps what it read, what it wrote, the expected values, and of two of these
   // the defined part: up to six float64 copies of the buffers of the largest step.
   int64_t largest = 0;
-  for (const Step& step : plan.steps) largest = std::max(largest, buffer_elements(plan, step));
+  for (const Step& step : staged_steps(plan))
+    largest = std::max(largest, buffer_elements(plan, step));
   return 6 * 8 * largest + 8 * (reference::kThreads * elements_of_an_expert + router);
 }
 

@@ -99,6 +99,39 @@ void add_experts(LayerPlan& plan) {
   add(plan, Op::combine, "combine", {Buf::y, Buf::topk_ids}, {Buf::out});
 }
 
+void add_staged(LayerPlan& plan) {
+  const Variant& variant = plan.variant;
+  // Overlapped, the shared expert needs the input alone: it starts beside the router.
+  if (variant.shared == Shared::mlp_overlapped) add_mlp_stage1(plan);
+  add_gates(plan);
+  if (variant.topk == Topk::fused)
+    add_fused_topk(plan);
+  else
+    add_unfused_topk(plan);
+  if (variant.shared == Shared::mlp) add_mlp_stage1(plan);
+  if (plan.has_mlp()) add_mlp_stage2(plan);
+  add_experts(plan);
+  if (plan.has_mlp())
+    add(plan, Op::shared_add, "shared_add", {Buf::out, Buf::shared_out}, {Buf::out});
+}
+
+bool contains(const Bufs& list, Buf id) {
+  return std::find(list.begin(), list.end(), id) != list.end();
+}
+
+// The steps of the plan as one. What only they see need not outlive them, nor be written at all.
+Step one_step(const LayerPlan& plan) {
+  Step layer{.op = Op::layer,
+             .name = "layer",
+             .reads = {Buf::x},
+             .writes = {Buf::topk_ids, Buf::topk_weights, Buf::out},
+             .row_end = plan.layer.routing.experts + plan.layer.gate_rows()};
+  for (const Step& part : plan.steps)
+    for (Buf id : part.writes)
+      if (!contains(layer.writes, id) && !contains(layer.scratch, id)) layer.scratch.push_back(id);
+  return layer;
+}
+
 // A step waits for the last writer of what it reads, and for the last users of what it writes.
 void add_dependencies(LayerPlan& plan) {
   std::map<Buf, int> writer;
@@ -176,12 +209,25 @@ void declare_buffers(LayerPlan& plan, const DeviceInfo& device) {
   for (const Step& step : plan.steps) {
     used.insert(step.reads.begin(), step.reads.end());
     used.insert(step.writes.begin(), step.writes.end());
+    used.insert(step.scratch.begin(), step.scratch.end());
   }
   const Element activation = activation_element(plan, device);
   for (Buf id : used) plan.buffers.push_back(declare(plan, id, activation));
 }
 
 }  // namespace
+
+std::vector<Step> staged_steps(const LayerPlan& plan) {
+  if (!plan.steps.empty() && plan.steps.front().op != Op::layer) return plan.steps;
+  LayerPlan parts{.layer = plan.layer,
+                  .shard = plan.shard,
+                  .variant = plan.variant,
+                  .tokens = plan.tokens,
+                  .buffers = {},
+                  .steps = {}};
+  add_staged(parts);
+  return parts.steps;
+}
 
 LayerPlan make_plan(const LayerSpec& layer, const Shard& shard, const Variant& variant, int tokens,
                     const DeviceInfo& device) {
@@ -196,18 +242,8 @@ LayerPlan make_plan(const LayerSpec& layer, const Shard& shard, const Variant& v
                  .tokens = tokens,
                  .buffers = {},
                  .steps = {}};
-  // Overlapped, the shared expert needs the input alone: it starts beside the router.
-  if (variant.shared == Shared::mlp_overlapped) add_mlp_stage1(plan);
-  add_gates(plan);
-  if (variant.topk == Topk::fused)
-    add_fused_topk(plan);
-  else
-    add_unfused_topk(plan);
-  if (variant.shared == Shared::mlp) add_mlp_stage1(plan);
-  if (plan.has_mlp()) add_mlp_stage2(plan);
-  add_experts(plan);
-  if (plan.has_mlp())
-    add(plan, Op::shared_add, "shared_add", {Buf::out, Buf::shared_out}, {Buf::out});
+  plan.steps = staged_steps(plan);
+  if (variant.experts == Experts::fused) plan.steps = {one_step(plan)};
   add_dependencies(plan);
   share_threads(plan, device);
   declare_buffers(plan, device);
@@ -270,6 +306,9 @@ std::string shape_key(const LayerPlan& plan, const Step& step) {
       return matrix_key(plan) + " " + shared_key(plan);
     case Op::shared_add:
       return fmt::format("hidden={}", layer.hidden);
+    case Op::layer:
+      return fmt::format("{} {} {} slot={}", matrix_key(plan), routing_key(plan), shared_key(plan),
+                         plan.has_slots());
   }
   throw std::logic_error("an op has no shape key");
 }

@@ -73,9 +73,10 @@ enum class Op {
   mlp_stage1,         // the shared expert as a dense MLP -> shared_h
   mlp_stage2,         // down, times the shared weight -> shared_out
   shared_add,         // out += shared_out
+  layer,              // the gate to the combine in one cooperative launch: experts=fused
 };
 template <>
-inline constexpr NameTable<Op, 14> kNames<Op>{{{Op::gate_gemm, "gate_gemm"},
+inline constexpr NameTable<Op, 15> kNames<Op>{{{Op::gate_gemm, "gate_gemm"},
                                                {Op::score, "score"},
                                                {Op::select, "select"},
                                                {Op::renormalize, "renormalize"},
@@ -88,17 +89,19 @@ inline constexpr NameTable<Op, 14> kNames<Op>{{{Op::gate_gemm, "gate_gemm"},
                                                {Op::combine, "combine"},
                                                {Op::mlp_stage1, "mlp_stage1"},
                                                {Op::mlp_stage2, "mlp_stage2"},
-                                               {Op::shared_add, "shared_add"}}};
+                                               {Op::shared_add, "shared_add"},
+                                               {Op::layer, "layer"}}};
 
 struct Step {
   Op op;
   std::string name;        // unique in its plan: "router_gate", "shared_gate", "grouped_stage1"
   std::vector<Buf> reads;  // activations only; weights follow from the op
   std::vector<Buf> writes;
-  std::vector<int> after;  // indices of steps that must have finished
-  int stream = 0;          // 1: the overlapped stream of shared=mlp_overlapped
+  std::vector<Buf> scratch;  // layer only: used between its ops, undefined before and after
+  std::vector<int> after;    // indices of steps that must have finished
+  int stream = 0;            // 1: the overlapped stream of shared=mlp_overlapped
   int threads = 0;  // on a cpu whose streams overlap: those of this step's lane; 0: all there are
-  int row_begin = 0, row_end = 0;  // gate_gemm only: rows of [experts + gate_rows, hidden]
+  int row_begin = 0, row_end = 0;  // gate_gemm, layer: rows of the router matrix
 };
 
 // The layer as ordered steps. Immutable, complete before anything is allocated.
@@ -124,6 +127,10 @@ struct LayerPlan {
 
 // Throws Refused with every reason of check() where the combination is not legal on the device.
 LayerPlan make_plan(const LayerSpec&, const Shard&, const Variant&, int tokens, const DeviceInfo&);
+
+// The steps of the plan, op `layer` taken apart: what it computes is what these compute in turn.
+// The plan's own steps where it has no such op.
+std::vector<Step> staged_steps(const LayerPlan&);
 
 // What a step's time depends on, besides device and workload: one line, the same for the same work
 // in two variants, so that it is tuned once. E.g.

@@ -40,6 +40,12 @@ std::vector<std::string> check(const LayerSpec& layer, const Variant& v, const D
          "shared=mlp_overlapped: one thread has nothing to overlap with");
   forbid(v.experts == Experts::fused && !device.experts_fused,
          fmt::format("experts=fused: {} has no cooperative kernel", device.name));
+  const bool fused = v.experts == Experts::fused;
+  forbid(fused && v.gate == Gate::separate && layer.gate_rows() > 0,
+         "experts=fused: its one gate has the shared gate's row, expected gate=fused");
+  forbid(fused && v.topk == Topk::unfused, "experts=fused: routes in one go, expected topk=fused");
+  forbid(fused && layer.has_shared() && v.shared != Shared::slot,
+         "experts=fused: the shared expert is one of its experts, expected shared=slot");
   forbid(v.launch == Launch::graph && !device.graph,
          fmt::format("launch=graph: {} has no graph replay", device.name));
   return reasons;

@@ -10,6 +10,7 @@
 #include "core/trace.h"
 #include "experiments/sweep.h"
 #include "experiments/tile_restrictions.h"
+#include "kernels/catalog.h"
 
 namespace fse {
 namespace {
@@ -183,6 +184,14 @@ class Expander {
                              spec_.study, kMaxCases));
     std::vector<std::string> reasons = variant.reasons;
     reasons.insert(reasons.end(), routing_why.begin(), routing_why.end());
+    // One launch for the whole layer does not take every shape; the staged steps have kernels for
+    // all.
+    if (reasons.empty() && c.variant.experts == Experts::fused) {
+      const LayerPlan plan =
+          make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, device_);
+      if (std::string why = missing_kernel(plan, device_); !why.empty())
+        reasons.push_back("experts=fused: " + why);
+    }
     result_.cases.push_back({.spec = std::move(c),
                              .baseline = variant.baseline,
                              .state = reasons.empty() ? CaseState::pending : CaseState::refused,

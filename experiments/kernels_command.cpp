@@ -43,9 +43,11 @@ std::vector<LayerPlan> plans_of(const KernelSubject& subject, const DeviceInfo& 
                                 const std::filesystem::path& configs) {
   const LayerSpec layer = layer_of(subject, configs);
   std::vector<LayerPlan> plans;
-  for (const Variant& variant : all_variants())
-    if (check(layer, variant, device).empty())
-      plans.push_back(make_plan(layer, make_shard(layer, 1, 0), variant, subject.tokens, device));
+  for (const Variant& variant : all_variants()) {
+    if (!check(layer, variant, device).empty()) continue;
+    LayerPlan plan = make_plan(layer, make_shard(layer, 1, 0), variant, subject.tokens, device);
+    if (missing_kernel(plan, device).empty()) plans.push_back(std::move(plan));
+  }
   if (plans.empty())
     fail_usage(fmt::format("no variant of {} runs in {} on {}", subject.model, subject.dtype,
                            device.name));

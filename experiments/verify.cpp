@@ -172,6 +172,10 @@ void verify_dtype(Backend& backend, const ModelConfig& config, const VerifyOptio
     }
     const LayerPlan plan =
         make_plan(layer, subject.weights.shard, variant, subject.tokens, backend.device());
+    if (const std::string why = missing_kernel(plan, backend.device()); !why.empty()) {
+      tally.skip(what, "refused: " + why);
+      continue;
+    }
     if (!reference) {
       reference.emplace(plan, subject.weights, to_matrix(subject.x, subject.tokens, layer.hidden));
       judge_reference(*reference, plan, subject, to_name(dtype) + " reference", tally);

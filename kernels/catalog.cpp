@@ -12,7 +12,7 @@ namespace {
 std::vector<KernelDef> all_kernels() {
   std::vector<KernelDef> all;
   for (auto family : {cpu_routing_kernels, cpu_stream_kernels, cpu_block_kernels, cpu_sum_kernels,
-                      gpu_matrix_kernels, gpu_routing_kernels, gpu_row_kernels})
+                      gpu_matrix_kernels, gpu_routing_kernels, gpu_row_kernels, gpu_layer_kernels})
     for (KernelDef& def : family()) all.push_back(std::move(def));
   return all;
 }
@@ -56,6 +56,20 @@ std::vector<Tile> tiles(const KernelDef& def, const LayerPlan& plan, const Step&
     if (!(tile == first) && runs(tile)) result.push_back(tile);
   });
   return result;
+}
+
+std::string missing_kernel(const LayerPlan& plan, const DeviceInfo& device) {
+  for (const Step& step : plan.steps) {
+    std::string why = "no kernel for " + to_name(step.op);
+    for (const KernelDef* def : kernels_for(step.op, device.kind)) {
+      const Tile tile = def->default_tile(plan, step, device);
+      const std::string reason = def->fits(tile, plan, step, device);
+      if (reason.empty()) why.clear();
+      if (!why.empty()) why = def->name + ": " + reason;
+    }
+    if (!why.empty()) return why;
+  }
+  return {};
 }
 
 std::vector<Choice> default_choices(const LayerPlan& plan, const DeviceInfo& device) {

@@ -38,6 +38,7 @@ struct KernelDef {
   std::string header = {};
   std::string (*instance)(const Tile&, const LayerPlan&, const Step&) = nullptr;
   gpu::Launch (*launch)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&) = nullptr;
+  bool cooperative = false;  // its blocks wait for each other: all of them have to be resident
 };
 
 // Every tile of the family that is legal and fits, the default first (where it does), else in axis
@@ -47,6 +48,9 @@ std::vector<Tile> tiles(const KernelDef&, const LayerPlan&, const Step&, const D
 // The rows that implement an op on a device kind, the default kernel first.
 std::vector<const KernelDef*> kernels_for(Op, const std::string& device_kind);
 std::span<const KernelDef> catalog();
+
+// Why no kernel's default tile takes one of the plan's steps on this device; "" where all have one.
+std::string missing_kernel(const LayerPlan&, const DeviceInfo&);
 
 // What executes one step: a catalogue row and a tile of it.
 struct Choice {

@@ -34,6 +34,7 @@ inline constexpr auto hipErrorInvalidValue = cudaErrorInvalidValue;
 inline constexpr auto hipErrorInvalidConfiguration = cudaErrorInvalidConfiguration;
 inline constexpr auto hipErrorLaunchOutOfResources = cudaErrorLaunchOutOfResources;
 inline constexpr auto hipErrorNotSupported = cudaErrorNotSupported;
+inline constexpr auto hipErrorCooperativeLaunchTooLarge = cudaErrorCooperativeLaunchTooLarge;
 inline constexpr auto hipMemcpyHostToDevice = cudaMemcpyHostToDevice;
 inline constexpr auto hipMemcpyDeviceToHost = cudaMemcpyDeviceToHost;
 inline constexpr auto hipMemcpyDeviceToDevice = cudaMemcpyDeviceToDevice;
@@ -45,6 +46,7 @@ inline constexpr auto hipDeviceAttributeMultiprocessorCount = cudaDevAttrMultiPr
 inline constexpr auto hipDeviceAttributeWarpSize = cudaDevAttrWarpSize;
 inline constexpr auto hipDeviceAttributeMaxThreadsPerBlock = cudaDevAttrMaxThreadsPerBlock;
 inline constexpr auto hipDeviceAttributeL2CacheSize = cudaDevAttrL2CacheSize;
+inline constexpr auto hipDeviceAttributeCooperativeLaunch = cudaDevAttrCooperativeLaunch;
 inline constexpr auto hipDeviceAttributeClockRate = cudaDevAttrClockRate;
 inline constexpr auto hipDeviceAttributeMemoryClockRate = cudaDevAttrMemoryClockRate;
 // What a block may have after asking for it, which load_kernel's users do: see allow_lds().
@@ -95,19 +97,40 @@ inline std::string arch_of(const hipDeviceProp_t& p) {
 inline hipError_t allow_lds(hipFunction_t kernel, int bytes) {
   return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
 }
-inline hipError_t launch(hipFunction_t kernel, unsigned blocks, unsigned threads,
-                         unsigned lds_bytes, bool dependent, hipStream_t stream, void** params) {
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+inline hipError_t launch_with(const cudaLaunchAttribute* attribute, hipFunction_t kernel,
+                              unsigned blocks, unsigned threads, unsigned lds_bytes,
+                              hipStream_t stream, void** params) {
   cudaLaunchConfig_t config{};
   config.gridDim = {blocks, 1, 1};
   config.blockDim = {threads, 1, 1};
   config.dynamicSmemBytes = lds_bytes;
   config.stream = stream;
-  config.attrs = &overlap;
-  config.numAttrs = dependent ? 1 : 0;
+  cudaLaunchAttribute copy{};
+  if (attribute) copy = *attribute;
+  config.attrs = &copy;
+  config.numAttrs = attribute ? 1 : 0;
   return cudaLaunchKernelExC(&config, kernel, params);
+}
+inline hipError_t launch(hipFunction_t kernel, unsigned blocks, unsigned threads,
+                         unsigned lds_bytes, bool dependent, hipStream_t stream, void** params) {
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  return launch_with(dependent ? &overlap : nullptr, kernel, blocks, threads, lds_bytes, stream,
+                     params);
+}
+// All blocks resident at once, or an error: they may wait for each other.
+inline hipError_t launch_cooperative(hipFunction_t kernel, unsigned blocks, unsigned threads,
+                                     unsigned lds_bytes, hipStream_t stream, void** params) {
+  cudaLaunchAttribute together{};
+  together.id = cudaLaunchAttributeCooperative;
+  together.val.cooperative = 1;
+  return launch_with(&together, kernel, blocks, threads, lds_bytes, stream, params);
+}
+inline constexpr bool kCooperativeModules = true;
+inline hipError_t blocks_per_unit(int* blocks, hipFunction_t kernel, int threads, int lds_bytes) {
+  return cudaOccupancyMaxActiveBlocksPerMultiprocessor(blocks, kernel, threads,
+                                                       static_cast<size_t>(lds_bytes));
 }
 inline constexpr const char* kRuntimeName = "CUDA";
 #else
@@ -126,6 +149,25 @@ inline hipError_t launch(hipFunction_t kernel, unsigned blocks, unsigned threads
                          void** params) {
   return hipModuleLaunchKernel(kernel, blocks, 1, 1, threads, 1, 1, lds_bytes, stream, params,
                                nullptr);
+}
+// HIP 5 launches only kernels of the program itself cooperatively, not those of a module.
+#if HIP_VERSION >= 60000000
+inline hipError_t launch_cooperative(hipFunction_t kernel, unsigned blocks, unsigned threads,
+                                     unsigned lds_bytes, hipStream_t stream, void** params) {
+  return hipModuleLaunchCooperativeKernel(kernel, blocks, 1, 1, threads, 1, 1, lds_bytes, stream,
+                                          params);
+}
+inline constexpr bool kCooperativeModules = true;
+#else
+inline hipError_t launch_cooperative(hipFunction_t, unsigned, unsigned, unsigned, hipStream_t,
+                                     void**) {
+  return hipErrorNotSupported;
+}
+inline constexpr bool kCooperativeModules = false;
+#endif
+inline hipError_t blocks_per_unit(int* blocks, hipFunction_t kernel, int threads, int lds_bytes) {
+  return hipModuleOccupancyMaxActiveBlocksPerMultiprocessor(blocks, kernel, threads,
+                                                            static_cast<size_t>(lds_bytes));
 }
 inline constexpr const char* kRuntimeName = "HIP";
 #endif

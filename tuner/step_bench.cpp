@@ -43,6 +43,7 @@ StepBench::StepBench(Session& session, const LayerPlan& plan, size_t step,
     for (size_t i = 0; i < step; ++i)
       if (round == 0 || is_routing(plan.steps[i].op))
         session_.run_step(static_cast<int>(i), choices[i], 0);
+    if (step_.op == Op::layer) session_.run_step(static_cast<int>(step), choices[step], 0);
     rounds_[round] = snapshot();
     add_work();
   }
@@ -53,7 +54,8 @@ StepBench::StepBench(Session& session, const LayerPlan& plan, size_t step,
 
 void StepBench::add_work() {
   // Before the ids exist no op's work depends on them.
-  const bool routed = contains(step_.reads, Buf::sorted_pairs) || step_.op == Op::combine;
+  const bool routed =
+      contains(step_.reads, Buf::sorted_pairs) || step_.op == Op::combine || step_.op == Op::layer;
   const Load load = routed ? load_of(session_.read(Buf::topk_ids), plan_.expert_count()) : Load{};
   const Work work = step_work(plan_, step_, load);
   work_.bytes += work.bytes;
@@ -75,6 +77,7 @@ Accuracy StepBench::verify(const Choice& choice) {
   session_.set_input(workload_.inputs[0]);
   for (Buf id : step_.writes)
     session_.write(id, contains(step_.reads, id) ? inputs_[id] : poisoned(*plan_.find(id)));
+  for (Buf id : step_.scratch) session_.write(id, poisoned(*plan_.find(id)));
   restore(rounds_[0]);
   session_.run_step(static_cast<int>(index_), choice, 0);
   RefState outputs;

@@ -11,7 +11,8 @@ namespace fse {
 // few rounds of routing. Its kernels are then verified and timed alone.
 class StepBench {
  public:
-  // Runs the steps before `step` with `choices`, once per round.
+  // Runs the steps before `step` with `choices`, once per round; a whole layer too, whose work only
+  // its own routing tells.
   StepBench(Session&, const LayerPlan&, size_t step, std::span<const Choice> choices,
             const Workload&);
 

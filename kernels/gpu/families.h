@@ -10,6 +10,7 @@ namespace fse {
 std::vector<KernelDef> gpu_matrix_kernels();   // the five matrix products: stream, plain
 std::vector<KernelDef> gpu_routing_kernels();  // topk, score, select, dispatch
 std::vector<KernelDef> gpu_row_kernels();      // a few operations per row
+std::vector<KernelDef> gpu_layer_kernels();    // the layer in one launch
 
 // "fse::gpu::TopkTile{0,4}"
 std::string gpu_tile_text(const char* type, const Tile&);

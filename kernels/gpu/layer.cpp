@@ -98,7 +98,7 @@ DeviceInfo typical_gpu(const std::string& arch) {
             .llc_bytes = facts.llc_bytes,
             .dtypes = {DType::bf16, DType::f16, DType::fp8_block128},
             .graph = true,
-            .experts_fused = false,
+            .experts_fused = true,
             .fp8_activations = facts.fp8,
             .half_activations = true,
             .wave = facts.wave,

@@ -32,6 +32,8 @@ DeviceInfo query_gpu(int index) {
   info.lds_bytes = attribute(index, hipDeviceAttributeMaxSharedMemoryPerBlock);
   info.wave = attribute(index, hipDeviceAttributeWarpSize);
   info.block_threads = attribute(index, hipDeviceAttributeMaxThreadsPerBlock);
+  info.experts_fused =
+      kCooperativeModules && attribute(index, hipDeviceAttributeCooperativeLaunch) != 0;
   return info;
 }
 

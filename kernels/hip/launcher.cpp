@@ -56,10 +56,24 @@ Launcher::Prepared Launcher::prepare(int step, const Choice& choice) {
                                                     kernel.name, to_text(choice.tile), why));
   Prepared ready{.choice = choice};
   ready.launch = kernel.launch(choice.tile, plan_, s, device_->info());
-  ready.dependent = choice.tile.at("dependent") != 0;
+  for (const auto& [axis, value] : choice.tile.axes)
+    if (axis == "dependent") ready.dependent = value != 0;
   ready.kernel = &device_->load({kernel.header, kernel.instance(choice.tile, plan_, s)},
                                 ready.launch.lds_bytes);
+  if (kernel.cooperative) require_resident(s, ready);
   return ready;
+}
+
+// Blocks that wait for one that is never started would wait forever.
+void Launcher::require_resident(const Step& step, const Prepared& ready) const {
+  int per_unit = 0;
+  FSE_GPU(blocks_per_unit(&per_unit, ready.kernel->function, ready.launch.threads,
+                          ready.launch.lds_bytes));
+  const int resident = per_unit * device_->info().compute_units;
+  if (ready.launch.blocks > resident)
+    throw AttemptError(Status::launch_failed,
+                       fmt::format("{}: {} blocks wait for each other, {} can be resident",
+                                   step.name, ready.launch.blocks, resident));
 }
 
 std::vector<Launcher::Prepared> Launcher::prepare(std::span<const Choice> choices) {
@@ -98,6 +112,7 @@ gpu::Args Launcher::args(const Step& step, int set) const {
       apart ? at(Buf::shared_logits, f) : a.router_logits + plan_.layer.routing.experts;
   a.shared_logit_stride = apart ? 1 : static_cast<int>(buffer(Buf::router_logits).cols);
   if (step.op == Op::gate_gemm) a.gate_out = at(step.writes[0], f);
+  if (step.op == Op::layer) a.gate_out = a.router_logits;
   a.scores = at(Buf::scores, f);
   a.topk_ids = at(Buf::topk_ids, n);
   a.topk_weights = at(Buf::topk_weights, f);
@@ -117,9 +132,15 @@ void Launcher::launch_on(hipStream_t stream, int step, const Prepared& p, int se
                          bool follows_kernel) {
   gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
   void* params[] = {&a};
-  FSE_GPU(launch(p.kernel->function, static_cast<unsigned>(p.launch.blocks),
-                 static_cast<unsigned>(p.launch.threads), static_cast<unsigned>(p.launch.lds_bytes),
-                 p.dependent && follows_kernel, stream, params));
+  const auto blocks = static_cast<unsigned>(p.launch.blocks);
+  const auto threads = static_cast<unsigned>(p.launch.threads);
+  const auto lds_bytes = static_cast<unsigned>(p.launch.lds_bytes);
+  const hipFunction_t kernel = p.kernel->function;
+  if (p.choice.kernel->cooperative)
+    FSE_GPU(launch_cooperative(kernel, blocks, threads, lds_bytes, stream, params));
+  else
+    FSE_GPU(
+        launch(kernel, blocks, threads, lds_bytes, p.dependent && follows_kernel, stream, params));
 }
 
 void Launcher::enqueue_step(int step, const Prepared& p, int set, bool follows_kernel) {

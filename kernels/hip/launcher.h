@@ -40,6 +40,7 @@ class Launcher {
 
  private:
   void make_joins();
+  void require_resident(const Step&, const Prepared&) const;
   gpu::Args args(const Step&, int set) const;
   void launch_on(hipStream_t, int step, const Prepared&, int set, bool follows_kernel);
 

@@ -16,7 +16,8 @@ namespace {
 Status status_of(hipError_t error) {
   if (error == hipErrorOutOfMemory) return Status::out_of_memory;
   const bool refused = error == hipErrorInvalidValue || error == hipErrorInvalidConfiguration ||
-                       error == hipErrorLaunchOutOfResources || error == hipErrorNotSupported;
+                       error == hipErrorLaunchOutOfResources ||
+                       error == hipErrorCooperativeLaunchTooLarge || error == hipErrorNotSupported;
   return refused ? Status::launch_failed : Status::crashed;
 }
 

@@ -53,13 +53,17 @@ TEST_CASE("every reason is given, not only the first") {
   LayerSpec layer = gated();
   layer.dtype = DType::f16;
   const Variant variant{.experts = Experts::fused, .launch = Launch::graph};
-  CHECK(check(layer, variant, kCpu).size() == 3);
+  CHECK(check(layer, variant, kCpu).size() == 6);
 }
 
-TEST_CASE("a device with graphs and cooperative kernels doubles both axes") {
+TEST_CASE("a device with graphs runs every variant twice, and one cooperatively") {
   DeviceInfo gpu = kCpu;
   gpu.graph = gpu.experts_fused = true;
-  CHECK(legal_count(gated(), gpu) == 48);
+  CHECK(legal_count(gated(), gpu) == 2 * (12 + 1));
+  CHECK(
+      check(gated(), {.gate = Gate::fused, .topk = Topk::fused, .experts = Experts::fused}, gpu) ==
+      std::vector<std::string>{
+          "experts=fused: the shared expert is one of its experts, expected shared=slot"});
 }
 
 TEST_CASE("variants are named by their axes") {

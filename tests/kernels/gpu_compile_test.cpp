@@ -56,7 +56,7 @@ std::vector<LayerSpec> layers(const DeviceInfo& device) {
 
 std::vector<KernelDef> all_rows() {
   std::vector<KernelDef> rows = gpu_matrix_kernels();
-  for (auto family : {gpu_routing_kernels, gpu_row_kernels})
+  for (auto family : {gpu_routing_kernels, gpu_row_kernels, gpu_layer_kernels})
     for (KernelDef& def : family()) rows.push_back(std::move(def));
   return rows;
 }

@@ -1,0 +1,88 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kernels/device/layer_tile.h"
+#include "kernels/gpu/families.h"
+#include "kernels/gpu/layer.h"
+
+namespace fse {
+
+namespace {
+
+// Axes in the order of LayerTile's fields. Fewer values than the streaming kernels offer each: the
+// stages share theirs, and what keeps the memory busy alone does so here.
+const std::vector<Axis> kLayerAxes{
+    {"owned", {0, 1}},       {"spread", {0, 1}}, {"dense", {0, 1}},
+    {"robin", {1, 2, 4, 8}}, {"warps", {8, 16}}, {"split", {2, 4, 8, 16}},
+    {"ring", {2, 3, 4}},     {"rows", {4, 8}},   {"width", {8, 16, 32, 64}}};
+
+gpu::LayerTile layer_tile(const Tile& t) {
+  return {.owned = t.at("owned"),
+          .spread = t.at("spread"),
+          .dense = t.at("dense"),
+          .robin = t.at("robin"),
+          .warps = t.at("warps"),
+          .split = t.at("split"),
+          .ring = t.at("ring"),
+          .rows = t.at("rows"),
+          .width = t.at("width")};
+}
+
+std::string layer_legal(const Tile& t) {
+  return gpu::why_not(layer_tile(t));
+}
+std::string layer_fits(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return gpu::why_not_here(layer_tile(t), gpu_shape(p), gpu_sizes(p, s), gpu_routing(p),
+                           gpu_limits(d));
+}
+gpu::Launch layer_launch(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return gpu::launch_of(layer_tile(t), gpu_shape(p), gpu_sizes(p, s), gpu_routing(p),
+                        gpu_limits(d));
+}
+std::string layer_instance(const Tile& t, const LayerPlan& p, const Step&) {
+  return fmt::format("fse::gpu::layer<{}, {}>", gpu_tile_text("LayerTile", t),
+                     to_text(gpu_shape(p)));
+}
+
+// Few tokens are routed by every block, which saves a barrier; more than there are warps, spread.
+// Smaller blocks and rings where the device has less LDS.
+Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  const int64_t mean = 2 * p.pairs() / p.expert_count();
+  const int64_t wanted = std::min<int64_t>(p.tokens, mean);
+  const int width = wanted <= 8 ? 8 : wanted <= 16 ? 16 : wanted <= 32 ? 32 : 64;
+  Tile tile;
+  for (int warps : {16, 8})
+    for (int ring : {3, 2})
+      for (int columns : {width, 8}) {
+        tile = {{{"owned", 0},
+                 {"spread", p.tokens > warps ? 1 : 0},
+                 {"dense", 0},
+                 {"robin", 1},
+                 {"warps", warps},
+                 {"split", warps},
+                 {"ring", ring},
+                 {"rows", 8},
+                 {"width", columns}}};
+        if (layer_fits(tile, p, s, d).empty()) return tile;
+      }
+  return tile;
+}
+
+}  // namespace
+
+std::vector<KernelDef> gpu_layer_kernels() {
+  return {{.name = "hip.layer",
+           .op = Op::layer,
+           .device = "hip",
+           .axes = kLayerAxes,
+           .legal = layer_legal,
+           .fits = layer_fits,
+           .default_tile = layer_default,
+           .header = "layer.h",
+           .instance = layer_instance,
+           .launch = layer_launch,
+           .cooperative = true}};
+}
+
+}  // namespace fse
