@@ -82,14 +82,15 @@ Comparison compare_paired(std::span<const double> candidate, std::span<const dou
   const Summary none{.median = kNaN, .lo = kNaN, .hi = kNaN, .n = 0};
   if (candidate.size() != baseline.size() || !positive_and_finite(candidate) ||
       !positive_and_finite(baseline))
-    return {none, none, Verdict::invalid};
+    return {none, none};
   std::vector<double> ratios, differences;
   for (size_t i = 0; i < candidate.size(); ++i) {
     ratios.push_back(candidate[i] / baseline[i]);
     differences.push_back(candidate[i] - baseline[i]);
   }
-  Comparison c{summarize(ratios), summarize(differences), Verdict::invalid};
+  Comparison c{summarize(ratios), summarize(differences)};
   c.verdict = judge(c.ratio, delta);
+  c.p = sign_test_p(ratios);
   return c;
 }
 
@@ -102,10 +103,68 @@ Comparison compare_summaries(const Summary& candidate, const Summary& baseline, 
                {.median = candidate.median - baseline.median,
                 .lo = candidate.lo - baseline.hi,
                 .hi = candidate.hi - baseline.lo,
-                .n = n},
-               Verdict::invalid};
+                .n = n}};
   if (candidate.lo > 0 && baseline.lo > 0) c.verdict = judge(c.ratio, delta);
   return c;
+}
+
+double sign_test_p(std::span<const double> ratios) {
+  const auto above = std::count_if(ratios.begin(), ratios.end(), [](double r) { return r > 1; });
+  const auto below = std::count_if(ratios.begin(), ratios.end(), [](double r) { return r < 1; });
+  const auto n = static_cast<double>(above + below);
+  double tail = 0;  // P(Binomial(n, 1/2) <= min(above, below)), by logarithms: n may be thousands
+  for (int64_t k = 0; k <= std::min(above, below); ++k) {
+    const auto at = static_cast<double>(k);
+    tail += std::exp(std::lgamma(n + 1) - std::lgamma(at + 1) - std::lgamma(n - at + 1) -
+                     n * std::log(2.0));
+  }
+  return std::min(1.0, 2 * tail);
+}
+
+double mann_whitney_p(std::span<const double> a, std::span<const double> b) {
+  std::vector<std::pair<double, bool>> all;  // value, whether it is of a
+  for (const double v : a) all.emplace_back(v, true);
+  for (const double v : b) all.emplace_back(v, false);
+  std::sort(all.begin(), all.end());
+  const auto n = static_cast<double>(all.size()), na = static_cast<double>(a.size()),
+             nb = static_cast<double>(b.size());
+  double rank_sum = 0, ties = 0;
+  for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    while (end < all.size() && all[end].first == all[begin].first) ++end;
+    const auto size = static_cast<double>(end - begin);
+    ties += size * (size * size - 1);
+    const double rank = static_cast<double>(begin + end + 1) / 2;  // mean of the 1-based ranks
+    for (size_t i = begin; i < end; ++i) rank_sum += all[i].second ? rank : 0;
+  }
+  if (na == 0 || nb == 0) return 1;
+  const double variance = na * nb / 12 * ((n + 1) - ties / (n * (n - 1)));
+  if (!(variance > 0)) return 1;
+  const double u = std::fabs(rank_sum - na * (na + 1) / 2 - na * nb / 2) - 0.5;
+  return std::min(1.0, std::erfc(std::max(0.0, u) / std::sqrt(2 * variance)));
+}
+
+std::vector<double> holm(std::span<const double> p) {
+  std::vector<size_t> order(p.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t x, size_t y) { return p[x] < p[y]; });
+  std::vector<double> adjusted(p.size());
+  double largest = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    largest = std::max(largest, std::min(1.0, p[order[i]] * static_cast<double>(p.size() - i)));
+    adjusted[order[i]] = largest;
+  }
+  return adjusted;
+}
+
+void correct_all(std::span<Comparison* const> all) {
+  std::vector<double> p;
+  for (const Comparison* c : all) p.push_back(c->p);
+  const std::vector<double> adjusted = holm(p);
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i]->p_holm = adjusted[i];
+    const bool claims = all[i]->verdict == Verdict::faster || all[i]->verdict == Verdict::slower;
+    if (claims && !(adjusted[i] < kMissed)) all[i]->verdict = Verdict::undecided;
+  }
 }
 
 }  // namespace fse

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "core/names.h"
 
@@ -36,6 +37,8 @@ struct Comparison {
   Summary ratio;       // candidate / baseline
   Summary difference;  // candidate - baseline, in the samples' unit
   Verdict verdict = Verdict::invalid;
+  double p = 1;       // that the medians do not differ: sign test by round, or Mann-Whitney
+  double p_holm = 1;  // the same after correct_all()
 };
 // Paired: sample i of both was taken in the same round; INVALID where the counts differ.
 Comparison compare_paired(std::span<const double> candidate, std::span<const double> baseline,
@@ -44,5 +47,15 @@ Comparison compare_paired(std::span<const double> candidate, std::span<const dou
 // ratio's interval reaches from lo/hi to hi/lo.
 Comparison compare_summaries(const Summary& candidate, const Summary& baseline,
                              double delta = 0.01);
+
+// Two-sided. The sign test takes ratios of rounds, drops those that are 1, and is exact;
+// Mann-Whitney takes the normal approximation with ties, good from about eight samples a side.
+double sign_test_p(std::span<const double> ratios);
+double mann_whitney_p(std::span<const double> a, std::span<const double> b);
+
+// Holm's correction of p values that are looked at together: adjusted values, in the same order.
+std::vector<double> holm(std::span<const double> p);
+// Sets every p_holm; FASTER and SLOWER become UNDECIDED where it is not below 0.05.
+void correct_all(std::span<Comparison* const> all);
 
 }  // namespace fse

@@ -128,7 +128,7 @@ bool has_schema(SQLite::Database& db) {
 void create_schema(SQLite::Database& db) {
   SQLite::Transaction transaction(db, SQLite::TransactionBehavior::EXCLUSIVE);
   if (has_schema(db)) return;
-  db.exec(schema_statements(1));
+  for (int version = 1; version <= kSchemaVersion; ++version) db.exec(schema_statements(version));
   db.exec(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}", kApplicationId,
                       kSchemaVersion));
   transaction.commit();
@@ -148,6 +148,15 @@ void set_journal_mode(SQLite::Database& db, const std::string& mode) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
   }
+}
+
+void require_current(SQLite::Database& db) {
+  const int version = pragma_int(db, "user_version");
+  if (version < kSchemaVersion)
+    fail_usage(
+        fmt::format("{0}: schema version {1}, expected {2}; fselab db migrate --db {0} "
+                    "leads there and keeps a backup",
+                    db.getFilename(), version, kSchemaVersion));
 }
 
 void require_undamaged(SQLite::Database& db) {
@@ -200,10 +209,9 @@ Store Store::create_or_open(const fs::path& file) {
   if (fs::exists(file, none)) require_sqlite_header(file);
   return guarded(file.string(), "opening for writing", [&] {
     auto db = connect(file.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
-    if (has_schema(*db))
-      require_undamaged(*db);
-    else
-      create_schema(*db);
+    if (!has_schema(*db)) create_schema(*db);
+    require_current(*db);
+    require_undamaged(*db);
     struct statfs where {};
     std::string network;
     if (::statfs(file.c_str(), &where) == 0) network = network_file_system(where.f_type);
@@ -234,6 +242,40 @@ Store Store::open_read_only(const fs::path& file) {
     if (!has_schema(*db))
       fail_data(fmt::format("{}: an empty database, expected fselab's tables", file.string()));
     return Store(std::move(db), file.string(), "");
+  });
+}
+
+fs::path Store::migrate(const fs::path& file) {
+  const int from = pragma_int(open_read_only(file).database(), "user_version");
+  if (from == kSchemaVersion) return {};
+  const fs::path backup = fmt::format("{}.v{}.bak", file.string(), from);
+  if (fs::exists(backup))
+    fail_usage(
+        fmt::format("{}: exists, expected no backup of an earlier migration", backup.string()));
+  return guarded(file.string(), "migrating", [&] {
+    auto db = connect(file.string(), SQLite::OPEN_READWRITE);
+    require_undamaged(*db);
+    query(*db, "VACUUM INTO ?", {backup.string()}).exec();
+    SQLite::Transaction transaction(*db, SQLite::TransactionBehavior::EXCLUSIVE);
+    for (int version = pragma_int(*db, "user_version") + 1; version <= kSchemaVersion; ++version)
+      db->exec(schema_statements(version));
+    db->exec(fmt::format("PRAGMA user_version = {}", kSchemaVersion));
+    transaction.commit();
+    return backup;
+  });
+}
+
+int64_t Store::collect_garbage(const fs::path& file) {
+  Store store = create_or_open(file);
+  return guarded(file.string(), "collecting garbage", [&] {
+    SQLite::Transaction transaction(*store.db_, SQLite::TransactionBehavior::IMMEDIATE);
+    store.close_interrupted();
+    transaction.commit();
+    const auto before = static_cast<int64_t>(fs::file_size(file));
+    store.db_->exec("VACUUM");
+    store.db_->exec("ANALYZE");
+    store.db_->exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    return before - static_cast<int64_t>(fs::file_size(file));
   });
 }
 

@@ -91,6 +91,12 @@ class Store {
  public:
   static Store create_or_open(const std::filesystem::path& file);
   static Store open_read_only(const std::filesystem::path& file);
+  // Forward to this fselab's schema, in one transaction, after a backup beside the file; the
+  // backup's path, or an empty one where nothing was to be done.
+  static std::filesystem::path migrate(const std::filesystem::path& file);
+  // Closes what dead processes left running and gives unused pages back; bytes gained. Nothing that
+  // was measured is removed.
+  static int64_t collect_garbage(const std::filesystem::path& file);
   Store(Store&&) noexcept;
   Store& operator=(Store&&) noexcept;
   ~Store();

@@ -12,11 +12,12 @@
 
 #include "core/error.h"
 #include "core/names.h"
+#include "core/store_error.h"
 
 namespace fse {
 
 inline constexpr int kApplicationId = 0x66736c62;  // "fslb"
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 inline constexpr int kBusyMilliseconds = 10'000;
 
 // The statements that lead from schema version - 1 to `version`.
@@ -25,10 +26,6 @@ std::string schema_statements(int version);
 // Why `f_type` of statfs() asks for a rollback journal ("" = a local file system). WAL needs shared
 // memory between all users of the file, which another host does not have.
 std::string network_file_system(int64_t f_type);
-
-// Always throws: the SQLite error as one of ours, with the file and what was being done.
-[[noreturn]] void throw_store_error(const SQLite::Exception&, const std::string& file,
-                                    std::string_view doing);
 
 template <class F>
 auto guarded(const std::string& file, std::string_view doing, F work) {

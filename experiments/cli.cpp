@@ -16,6 +16,7 @@
 #include "core/strict_json.h"
 #include "core/version.h"
 #include "experiments/capabilities.h"
+#include "experiments/db_command.h"
 #include "experiments/inventory.h"
 #include "experiments/kernels_command.h"
 #include "experiments/paths.h"
@@ -267,6 +268,7 @@ int parse_and_run(int argc, char** argv) {
   add_run(app, request);
   add_verify(app, request);
   add_capabilities(app, request);
+  add_db_command(app, [&](std::function<int()> action) { request.action = std::move(action); });
   add_report(app, request);
   add_inventory(app, request);
   require_known_command(app, argc, argv);

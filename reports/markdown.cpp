@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -112,6 +113,17 @@ std::string how_to_read(const ReportData& data, const Varying& say) {
       "measured read bandwidth (where the cache is not warm), or the flops at the measured peak, "
       "take at least.\n\n",
       say.experts ? "/experts" : "", say.launch ? "/launch" : "", 100 * data.delta);
+  if (data.comparisons > 1)
+    text += fmt::format(
+        "The {} comparisons are corrected together (Holm): FASTER and SLOWER also mean p < 0.05 "
+        "after it.",
+        data.comparisons);
+  if (!std::isnan(data.aa_floor))
+    text += fmt::format(
+        " A/A floor: even and odd rounds of one layer differ by up to {:.1f} % in their medians; "
+        "a change below that says nothing.",
+        100 * data.aa_floor);
+  text += "\n\n";
   const auto states = count_states(data);
   if (const auto pending = states.find(CaseState::pending); pending != states.end())
     text += fmt::format(

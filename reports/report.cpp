@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/error.h"
@@ -57,6 +58,35 @@ void compare(VariantResult& v, const AttemptRecord& baseline, double delta) {
              v.layer->run == baseline.run;
   v.comparison = v.paired ? compare_paired(candidate_us, baseline_us, delta)
                           : compare_summaries(v.layer->time_us, baseline.time_us, delta);
+  if (!v.paired) v.comparison.p = mann_whitney_p(candidate_us, baseline_us);
+}
+
+// All comparisons of a report are looked at together, so they are corrected together.
+void correct(ReportData& data) {
+  std::vector<Comparison*> all;
+  for (Series& series : data.series)
+    for (WorkloadResult& workload : series.workloads)
+      for (VariantResult& v : workload.variants)
+        if (v.layer && v.baseline && workload.variants[*v.baseline].layer)
+          all.push_back(&v.comparison);
+  correct_all(all);
+  data.comparisons = all.size();
+}
+
+// What a comparison of a thing with itself shows: even against odd rounds of every layer.
+double floor_of(const ReportData& data) {
+  std::vector<double> changes;
+  for (const Series& series : data.series)
+    for (const WorkloadResult& workload : series.workloads)
+      for (const VariantResult& v : workload.variants) {
+        if (!v.layer) continue;
+        std::vector<double> halves[2];
+        const auto& us = v.layer->outcome.samples_us;
+        for (size_t i = 0; i < us.size(); ++i) halves[i % 2].push_back(us[i]);
+        if (us.size() >= 12)
+          changes.push_back(std::fabs(median(halves[0]) / median(halves[1]) - 1));
+      }
+  return changes.empty() ? std::nan("") : *std::max_element(changes.begin(), changes.end());
 }
 
 void compare_all(WorkloadResult& workload, double delta) {
@@ -137,6 +167,8 @@ ReportData load_report(const Store& store, const std::optional<std::string>& stu
   }
   for (Series& series : data.series)
     for (WorkloadResult& workload : series.workloads) compare_all(workload, data.delta);
+  correct(data);
+  data.aa_floor = floor_of(data);
   return data;
 }
 

@@ -44,7 +44,9 @@ struct ReportData {
   std::vector<Environment> environments;
   std::vector<Store::AttemptCount> attempt_counts;
   std::vector<Store::FailureCount> failure_counts;
-  double delta = 0.01;  // effect threshold of the verdicts
+  double delta = 0.01;     // effect threshold of the verdicts
+  size_t comparisons = 0;  // looked at together: verdicts hold after Holm's correction over them
+  double aa_floor = 0;     // largest change between even and odd rounds of one layer; NaN: unknown
 };
 
 // The newest study, or the newest of that name; Error(usage) with the names there are.

@@ -174,3 +174,34 @@ TEST_CASE("identical code is not called faster or slower more often than 5 %") {
   }
   CHECK(false_verdicts <= 10);
 }
+
+TEST_CASE("Holm's correction is the textbook's, and keeps the order of the input") {
+  const std::vector<double> p = {0.04, 0.01, 0.03};
+  const std::vector<double> want = {0.06, 0.03, 0.06};
+  const std::vector<double> got = holm(p);
+  for (size_t i = 0; i < 3; ++i) CHECK(got[i] == doctest::Approx(want[i]));
+  CHECK(holm({}).empty());
+}
+
+TEST_CASE("p values of known samples") {
+  // Ten of ten above: 2 / 2^10. Ties count for neither side.
+  CHECK(sign_test_p(std::vector<double>(10, 1.1)) == doctest::Approx(2.0 / 1024));
+  CHECK(sign_test_p(std::vector<double>{1, 1, 1}) == 1);
+  CHECK(sign_test_p(std::vector<double>{0.9, 1.1}) == 1);
+  // scipy.stats.mannwhitneyu(range(1, 9), range(9, 17), method='asymptotic'): U = 0.
+  std::vector<double> a, b;
+  for (int i = 1; i <= 8; ++i) a.push_back(i), b.push_back(i + 8);
+  CHECK(mann_whitney_p(a, b) == doctest::Approx(0.000939).epsilon(0.01));
+  CHECK(mann_whitney_p(a, a) == 1);
+  CHECK(mann_whitney_p(a, {}) == 1);
+}
+
+TEST_CASE("a claim that does not survive the correction becomes UNDECIDED") {
+  Comparison weak{.verdict = Verdict::faster, .p = 0.03},
+      strong{.verdict = Verdict::slower, .p = 1e-6}, same{.verdict = Verdict::same, .p = 0.9};
+  Comparison* all[] = {&weak, &strong, &same};
+  correct_all(all);
+  CHECK(weak.verdict == Verdict::undecided);
+  CHECK(strong.verdict == Verdict::slower);
+  CHECK(same.verdict == Verdict::same);
+}

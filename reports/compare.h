@@ -1,0 +1,46 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/statistics.h"
+#include "core/store.h"
+#include "reports/grid.h"
+
+namespace fse {
+
+// One case that both selections measured.
+struct Pair {
+  std::vector<std::string> key;  // parallel to Pairs::key_columns
+  AttemptRecord baseline, candidate;
+  Comparison comparison;  // after Holm's correction over all pairs
+  bool paired = false;    // by round; else from the intervals
+};
+struct Pairs {
+  std::string baseline, candidate;  // as they were asked for
+  std::vector<std::string> key_columns;
+  std::vector<Pair> all;
+  int64_t only_baseline = 0, only_candidate = 0;  // cases that have no counterpart
+};
+
+// The newest verified layers of two selections, of one database or two. A selection is a study's
+// name or filter conditions separated by spaces; what those conditions name may differ between the
+// two, all else (model, dtype, tp, tokens, routing, cache, seed, device, variant) must agree.
+Pairs match_pairs(const Store& a, const std::string& baseline, const Store& b,
+                  const std::string& candidate);
+Grid to_grid(const Pairs&);
+Grid compare_selections(const Store& a, const std::string& baseline, const Store& b,
+                        const std::string& candidate);
+std::string compare_help();
+
+// "layer_time_us<=+3%": how much slower a candidate may be. A pair breaks it when its whole
+// interval lies above, or when it has none.
+double parse_gate(const std::string& text);  // 1.03
+bool breaks_gate(const Pair&, double limit);
+
+// A test case per pair, failed where it breaks the gate.
+std::string to_junit(const Pairs&, double limit);
+
+// The comparison as a chapter: how many are faster, where it loses, the table.
+std::string to_markdown(const Pairs&);
+
+}  // namespace fse

@@ -1,0 +1,54 @@
+#include "reports/compare.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/reports/synthetic.h"
+
+using namespace fse;
+using namespace fse::test;
+
+namespace {
+
+struct Filled {
+  TemporaryFolder folder;
+  SyntheticStudy s{folder / "all.db"};
+  Filled() { fill_realistic(s); }
+  Pairs pairs(const std::string& a, const std::string& b) const {
+    return match_pairs(s.store, a, s.store, b);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("selections are compared like with like") {
+  const Filled filled;
+  const Pairs pairs = filled.pairs("variant.shared=mlp", "variant.shared=slot");
+  CHECK(pairs.all.size() == 8 + 8 + 7);  // minus the failed one and GLM's refused ones
+  CHECK(pairs.all.size() + static_cast<size_t>(pairs.only_candidate) == 24);
+  for (const Pair& p : pairs.all) {
+    const bool many = p.key[4] == "64";
+    CAPTURE(p.key[4]);
+    CHECK((p.comparison.verdict == Verdict::slower) == many);
+  }
+  CHECK(contains(to_markdown(pairs), "## Where it loses"));
+}
+
+TEST_CASE("a study against itself differs in nothing") {
+  const Filled filled;
+  for (const Pair& p : filled.pairs("qwen3-next-decode", "qwen3-next-decode").all)
+    CHECK(p.comparison.ratio.median == 1);
+}
+
+TEST_CASE("the gate takes certain regressions only") {
+  CHECK(parse_gate("layer_time_us<=+3%") == doctest::Approx(1.03));
+  CHECK(parse_gate("layer_time_us<=-1.5%") == doctest::Approx(0.985));
+  for (const char* bad : {"", "layer_time_us", "layer_time_us<=", "layer_time_us<=3", "x<=3%"})
+    CHECK(contains(error_of([&] { parse_gate(bad); }), "expected layer_time_us<=+3%"));
+  const Filled filled;
+  const Pairs pairs = filled.pairs("variant.shared=mlp", "variant.shared=slot");
+  size_t broken = 0;
+  for (const Pair& p : pairs.all) broken += breaks_gate(p, 1.01);
+  CHECK(broken == 5);  // tokens=64: three of Qwen's four (one failed) and GLM's two
+  const std::string xml = to_junit(pairs, 1.01);
+  CHECK(contains(xml, "failures=\"5\""));
+}
