@@ -262,6 +262,23 @@ FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 poli
   store16(lds, load16(global));
 #endif
 }
+// 4 bytes, in the same way.
+FSE_D void async_copy4(void* lds, const void* global) {
+#if FSE_NVIDIA
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
+                   static_cast<u32>(__cvta_generic_to_shared(lds))),
+               "l"(global)
+               : "memory");
+#else
+  *static_cast<u32*>(lds) = *static_cast<const u32*>(global);
+#endif
+}
+// The cache line of `p` is on its way to the last-level cache, where the device can be told so.
+FSE_D void prefetch_line([[maybe_unused]] const void* p) {
+#if FSE_NVIDIA
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p) : "memory");
+#endif
+}
 FSE_D void async_commit() {
 #if FSE_NVIDIA
   asm volatile("cp.async.commit_group;" ::: "memory");
@@ -307,6 +324,38 @@ FSE_D u16 f32_to_f16(float v) {
   return bits;
 #else
   return __builtin_bit_cast(u16, static_cast<_Float16>(v));
+#endif
+}
+
+// Two at once: the first in the low half.
+FSE_D u32 f32_to_f16x2(float low, float high) {
+#if FSE_NVIDIA
+  u32 two;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(two) : "f"(high), "f"(low));
+  return two;
+#else
+  return f32_to_f16(low) | static_cast<u32>(f32_to_f16(high)) << 16;
+#endif
+}
+FSE_D u32 multiply_bf16x2(u32 a, u32 b) {
+#if FSE_NVIDIA
+  u32 two;
+  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(two) : "r"(a), "r"(b));
+  return two;
+#else
+  const float low = bf16_to_f32(static_cast<u16>(a)) * bf16_to_f32(static_cast<u16>(b));
+  const float high =
+      bf16_to_f32(static_cast<u16>(a >> 16)) * bf16_to_f32(static_cast<u16>(b >> 16));
+  return f32_to_bf16(low) | static_cast<u32>(f32_to_bf16(high)) << 16;
+#endif
+}
+FSE_D u32 max_u16x2(u32 a, u32 b) {
+#if FSE_NVIDIA
+  return __vmaxu2(a, b);
+#else
+  const u32 low = (a & 0xffffu) < (b & 0xffffu) ? b & 0xffffu : a & 0xffffu;
+  const u32 high = (a >> 16) < (b >> 16) ? b >> 16 : a >> 16;
+  return low | high << 16;
 #endif
 }
 

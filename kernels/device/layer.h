@@ -27,7 +27,7 @@ FSE_D void expert_ops(const Args& a, char* lds, int barrier) {
   if constexpr (T.owned != 0) {
     owned_ops<T, S>(a, lds, barrier);
   } else {
-    const BuildFromOffsets<false> plan{lds};
+    const BuildFromOffsets<false, S> plan{lds};
     // Every block sorts for itself and stores the same words, as above.
     dispatch_op<dispatch_waves(T)>(a, lds);
     block_sync();
@@ -42,16 +42,17 @@ FSE_D void expert_ops(const Args& a, char* lds, int barrier) {
 }
 
 template <LayerTile T, Shape S>
-__global__ void __launch_bounds__(T.warps* kWave) experts(const Args a) {
+__global__ void __launch_bounds__(T.warps* kWave, 1) experts(const Args a) {
   static_assert(why_not(T)[0] == 0, "experts: the tile is not legal, see why_not(LayerTile)");
   expert_ops<T, S>(a, dynamic_lds(), 0);
 }
 
 template <LayerTile T, Shape S>
-__global__ void __launch_bounds__(T.warps* kWave) layer(const Args a) {
+__global__ void __launch_bounds__(T.warps* kWave, 1) layer(const Args a) {
   static_assert(why_not(T)[0] == 0, "layer: the tile is not legal, see why_not(LayerTile)");
   char* lds = dynamic_lds();
-  stream_op<gate_tile(T), S, kGate>(a, lds, BuildFromOffsets<false>{lds}, [] {});
+  stream_op<gate_tile(T), S, kGate>(a, lds, BuildFromOffsets<false, S>{lds},
+                                    [&] { prefetch_slots<S>(a); });
   grid_arrive(a.barrier, 0);
   grid_wait(a.barrier, 0);
   route_tokens<T, S>(a, lds);

@@ -35,6 +35,7 @@ constexpr FSE_HD int dispatch_waves(LayerTile t) {
 constexpr FSE_HD const char* why_not(LayerTile t) {
   if (t.owned < 0 || t.owned > 1) return "owned is 0 or 1";
   if (t.spread < 0 || t.spread > 1) return "spread is 0 or 1";
+  if (t.owned && t.width != 8) return "owned: its 8 tokens are a unit's columns, width is 8";
   if (t.owned && t.spread) return "owned: every block routes the tokens itself, spread is 0";
   const char* gate = why_not(gate_tile(t));
   const char* stage1 = why_not(stage1_tile(t));
@@ -43,10 +44,10 @@ constexpr FSE_HD const char* why_not(LayerTile t) {
 
 inline constexpr int kOwnedTokens = 8;
 
-// Byte offsets in LDS of what outlives an op where `owned`: the sorted pairs and their weights, the
-// units, and each team's sums of the block's output rows.
+// Byte offsets in LDS of what outlives an op where `owned`: the sorted pairs and their weights, and
+// the units.
 struct OwnedLayout {
-  int pairs, weights, ids, units, sums, total;
+  int pairs, weights, ids, units, total;
 };
 constexpr FSE_HD OwnedLayout owned_layout(LayerTile t, Sizes n) {
   const int pairs = n.tokens * n.choices;
@@ -57,8 +58,7 @@ constexpr FSE_HD OwnedLayout owned_layout(LayerTile t, Sizes n) {
   l.weights = l.pairs + 4 * pairs;
   l.ids = l.weights + 4 * pairs;
   l.units = l.ids + 4 * pairs;
-  l.sums = l.units + 8 * pairs + 8;
-  l.total = ceil_div(l.sums + t.warps / t.split * kOwnedTokens * 17 * 4, 16) * 16;
+  l.total = ceil_div(l.units + 8 * pairs + 8, 16) * 16;
   return l;
 }
 

@@ -137,8 +137,7 @@ FSE_D Vec16 scale_tokens(Vec16 v) {
 #if FSE_MMA_SYNC
   const u32 factor = (127u + 104u) << 7 | (127u + 104u) << 23;
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
-    asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(v.w[i]) : "r"(v.w[i]), "r"(factor));
+  for (int i = 0; i < 4; ++i) v.w[i] = multiply_bf16x2(v.w[i], factor);
 #endif
   return v;
 }

@@ -11,7 +11,6 @@ struct OwnedPlan {
   UnitList list;
   const int* pairs;
   const float* weights;
-  float* sums = nullptr;  // of this warp's team
 
   template <class Work>
   FSE_D void operator()(Work& work) const {
@@ -19,7 +18,6 @@ struct OwnedPlan {
     work.pairs = pairs;
     work.weights = weights;
     work.staged = true;
-    work.sums = sums;
   }
 };
 
@@ -39,6 +37,7 @@ FSE_D OwnedPlan plan_owned(const Args& a, char* lds, const OwnedLayout& at) {
   block_sync();
   int row = 0;
   if (me < pairs) {
+#pragma unroll 8
     for (int p = 0; p < pairs; ++p) row += unsorted[p] < key || (unsorted[p] == key && p < me);
     sorted[row] = me;
     weights[row] = weight;
@@ -49,6 +48,7 @@ FSE_D OwnedPlan plan_owned(const Args& a, char* lds, const OwnedLayout& at) {
   if (me < pairs) {
     const int expert = ids[me];
     int unit = 0, count = 0;
+#pragma unroll 8
     for (int r = 0; r < pairs; ++r) {
       const bool first = r == 0 || ids[r - 1] != ids[r];
       unit += first && r < me;
@@ -56,7 +56,9 @@ FSE_D OwnedPlan plan_owned(const Args& a, char* lds, const OwnedLayout& at) {
     }
     const bool first = me == 0 || ids[me - 1] != expert;
     if (first && expert < a.n.expert_count) {
-      words[2 * unit] = static_cast<u32>(expert) | static_cast<u32>(count) << 16;
+      u32 tokens = 0;
+      for (int r = me; r < me + count; ++r) tokens |= 1u << sorted[r] / a.n.choices;
+      words[2 * unit] = static_cast<u32>(expert) | static_cast<u32>(count) << 16 | tokens << 24;
       words[2 * unit + 1] = static_cast<u32>(me);
     }
     // The last row knows how many units there are.
@@ -71,22 +73,10 @@ FSE_D OwnedPlan plan_owned(const Args& a, char* lds, const OwnedLayout& at) {
 template <LayerTile T, Shape S>
 FSE_D void owned_ops(const Args& a, char* lds, int barrier) {
   const OwnedLayout at = owned_layout(T, a.n);
-  OwnedPlan plan = plan_owned(a, lds, at);
-  constexpr int kTeams = T.warps / T.split, kTeamSums = kOwnedTokens * 17;
-  float* sums = reinterpret_cast<float*>(lds + at.sums);
-  for (int i = thread_index(); i < kTeams * kTeamSums; i += block_threads()) sums[i] = 0;
-  plan.sums = sums + wave_index() / T.split * kTeamSums;
+  const OwnedPlan plan = plan_owned(a, lds, at);
   stream_op<stage1_tile(T), S, kStage1>(a, lds, plan, [] {});
   grid_arrive(a.barrier, barrier);
   stream_op<stage2_tile(T), S, kOwnedStage2>(a, lds, plan, [&] { grid_wait(a.barrier, barrier); });
-  block_sync();
-  for (int i = thread_index(); i < a.n.tokens * 16; i += block_threads()) {
-    const int token = i / 16, row = block_index() * 16 + i % 16;
-    float sum = 0;
-    for (int team = 0; team < kTeams; ++team) sum += sums[team * kTeamSums + token * 17 + i % 16];
-    if (row < S.hidden)
-      static_cast<u16*>(a.out)[i64{token} * S.hidden + row] = to_activation<S.format>(sum);
-  }
 }
 
 }  // namespace fse::gpu

@@ -35,6 +35,7 @@ struct StreamTask {
   Token held[kHold ? kTurns : 1][kHold ? kGroups : kBatch];
   Token ahead[kAhead ? kTurns : 1][kAhead ? kGroups : 1];
   float sums[kGroups][4];
+  float owned[4] = {0, 0, 0, 0};  // kOwnedStage2: of all units so far, weighted
   int unit_index = -1, ahead_index = -1;
   Unit unit{};
   int first_row = 0;
@@ -87,7 +88,7 @@ struct StreamTask {
 #pragma unroll
     for (int j = 0; j < kGroups; ++j) {
       const int column = j * kColumns + mma_column();
-      rows[j] = column < work.columns(u) ? work.token_row(u, column) : nullptr;
+      rows[j] = work.has_column(u, column) ? work.token_row(u, column) : nullptr;
     }
   }
   template <int kLoadTurns, int kLoadGroups>
@@ -174,6 +175,7 @@ struct StreamTask {
   // The team's sums become results. Buffers alternate: a warp writes the next tile's sums only
   // after the barrier behind which nobody reads this one's.
   FSE_D void end_tile(int step) {
+    if constexpr (kOp == kOwnedStage2) return add_owned();
     const int used = live ? work.columns(unit) : 0;
     float* mine = partial(step, wave_index());
 #pragma unroll
@@ -189,6 +191,31 @@ struct StreamTask {
     sync();
     if (live) reduce(step);
     if constexpr (kBuffers == 1) sync();
+  }
+  // A column is the same token in every unit, so its results stay here until the last unit.
+  FSE_D void add_owned() {
+    static_assert(kOp != kOwnedStage2 || kGroups == 1);
+    if (!live) return;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (const int token = result_column(i); work.has_column(unit, token))
+        owned[i] += sums[0][i] * work.weights[work.row_of(unit, token)];
+  }
+  // The block's output rows, all warps' sums in order.
+  FSE_D void end_owned() {
+    float* mine = partial(0, wave_index());
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (result_column(i) < T.width) mine[result_column(i) * kPitch + result_row(i)] = owned[i];
+    block_sync();
+    for (int item = thread_index(); item < work.a.n.tokens * 16; item += block_threads()) {
+      const int token = item / 16, row = block_index() * 16 + item % 16;
+      float sum = 0;
+#pragma unroll
+      for (int w = 0; w < T.warps; ++w) sum += partial(0, w)[token * kPitch + item % 16];
+      if (row < S.hidden)
+        static_cast<u16*>(work.a.out)[i64{token} * S.hidden + row] = to_activation<S.format>(sum);
+    }
   }
   FSE_D void sync() const {
     if constexpr (T.split == 1)
@@ -240,24 +267,42 @@ FSE_D void stream_op(const Args& a, char* lds, Plan plan, Before before_tokens) 
     task.multiply_tile();
     task.end_tile(step);
   }
+  if constexpr (kOp == kOwnedStage2) task.end_owned();
+}
+
+// Every token reads the slots: their weights come closer while the routing leaves the memory idle.
+template <Shape S>
+FSE_D void prefetch_slots(const Args& a) {
+  constexpr int kLine = 128;
+  const int slots = a.n.expert_count - S.experts;
+  const i64 me = i64{block_index()} * block_threads() + thread_index();
+  const i64 stride = i64{block_count()} * block_threads();
+  const auto fetch = [&](const void* weights, i64 expert_bytes) {
+    const char* first = static_cast<const char*>(weights) + S.experts * expert_bytes;
+    for (i64 at = me * kLine; at < slots * expert_bytes; at += stride * kLine)
+      prefetch_line(first + at);
+  };
+  fetch(a.gate_up, 2LL * S.intermediate * row_bytes(kStage1, S));
+  fetch(a.down, i64{S.hidden} * row_bytes(kStage2, S));
 }
 
 // A generic lambda would do, but NVRTC takes it for a host function.
-template <bool kWaits>
+template <bool kWaits, Shape S>
 struct BuildFromOffsets {
   char* lds;
   template <class Work>
   FSE_D void operator()(Work& work) const {
+    if constexpr (kWaits) prefetch_slots<S>(work.a);
     begin_dependent<kWaits>();
     work.build(lds);
   }
 };
 
 template <StreamTile T, Shape S, int kOp>
-__global__ void __launch_bounds__(T.warps* kWave) stream(const Args a) {
+__global__ void __launch_bounds__(T.warps* kWave, 1) stream(const Args a) {
   static_assert(why_not(T)[0] == 0, "stream: the tile is not legal, see why_not(StreamTile)");
-  stream_op<T, S, kOp>(a, dynamic_lds(),
-                       BuildFromOffsets < T.dependent && kOp == kStage1 > {dynamic_lds()},
+  stream_op<T, S, kOp>(a, dynamic_lds(), BuildFromOffsets < T.dependent != 0 && kOp == kStage1,
+                       S > {dynamic_lds()},
                        [] { begin_dependent<T.dependent && kOp != kStage1>(); });
 }
 

@@ -57,6 +57,18 @@ FSE_D float largest_in_slice(const Vec16 (&v)[4]) {
   return fmaxf(m, shfl_xor(m, 2 * kStep));
 }
 
+// The exponent field of that magnitude; 255 where there is an infinity or a NaN.
+FSE_D int largest_exponent(const Vec16 (&v)[4]) {
+  u32 most = 0;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) most = max_u16x2(most, v[i >> 2].w[i & 3] & 0x7fff7fffu);
+  constexpr int kStep = kWave == 32 ? 1 : 16;
+  most = max_u16x2(most, shfl_xor(most, kStep));
+  most = max_u16x2(most, shfl_xor(most, 2 * kStep));
+  return static_cast<int>(larger(static_cast<int>(most & 0xffff), static_cast<int>(most >> 16)) >>
+                          7);
+}
+
 // activations=fp8: one scale per token and 128 columns, which is one slice; the values stay bf16.
 FSE_D float quantise(Vec16 (&v)[4]) {
   const float m = largest_in_slice(v);
@@ -74,21 +86,20 @@ FSE_D float quantise(Vec16 (&v)[4]) {
 // bf16 to f16 without loss of range: the slice is multiplied by the power of two that brings its
 // largest value to 2^14. What is 2^28 smaller than that keeps fewer bits, and does not matter.
 FSE_D float to_half(Vec16 (&v)[4], bool rescale) {
-  float factor = 1, inverse = 1;
+  int exponent = 127;  // of the factor: 1
   if (rescale) {
-    const u32 exponent = __float_as_uint(largest_in_slice(v)) >> 23;
-    if (exponent >= 16 && exponent < 255) {  // 0, and what is as good as 0, stays as it is
-      factor = __uint_as_float(smaller(254, 127 + 14 + 127 - static_cast<int>(exponent)) << 23);
-      inverse = 1.f / factor;
-    }
+    const int most = largest_exponent(v);
+    if (most >= 16 && most < 255)  // 0, and what is as good as 0, stays as it is
+      exponent = smaller(254, 127 + 14 + 127 - most);
   }
+  const u32 factor = static_cast<u32>(exponent) << 7 | static_cast<u32>(exponent) << 23;
 #pragma unroll
   for (int i = 0; i < 16; ++i) {
     u32& two = v[i >> 2].w[i & 3];
-    const u32 high = f32_to_f16(high_bf16(two) * factor);
-    two = f32_to_f16(low_bf16(two) * factor) | high << 16;
+    if (rescale) two = multiply_bf16x2(two, factor);  // exact: a power of two
+    two = f32_to_f16x2(low_bf16(two), high_bf16(two));
   }
-  return inverse;
+  return 1.f / __uint_as_float(static_cast<u32>(exponent) << 23);
 }
 
 // Brings tokens into the form the weights are multiplied in.

@@ -54,27 +54,26 @@ struct SliceStream {
   const Work& work;
   TileRange<T, kOp> range;
   char* slots;
+  char* scales;  // fp8: of each slot, copied with it: a register would be waited for when it moves
   u64 policy;
   int tiles, turns, slices, team, member;
   // The next slice to copy: turn of step, and the lane's place in its tile.
   int step = 0, turn = 0, to = 0, from = 0;
   const char* source = nullptr;
   int rows_left = 0, expert = 0, row = 0;
-  // fp8: the block scales of the slices on their way, oldest first.
-  Scales scales[T.ring - 1];
-
   FSE_D SliceStream(const Work& w, char* lds, TileRange<T, kOp> r, int tiles_per_unit,
                     int slice_count)
       : work(w), range(r), tiles(tiles_per_unit), slices(slice_count) {
     const int warp = wave_index();
     slots = lds + warp * (T.ring * T.rows * kSliceBytes);
+    scales = lds + stream_layout(kOp, T, w.a.n).scales + warp * (T.ring * kScaleBytes);
     policy = evict_first_policy();
     team = warp / T.split;
     member = warp % T.split;
     turns = ceil_div(slices, T.split);
     locate();
 #pragma unroll
-    for (int i = 0; i < T.ring - 1; ++i) issue(i);
+    for (int i = 0; i < T.ring - 1; ++i) issue();
   }
 
   // Where this lane's rows of the tile at `step` begin.
@@ -89,12 +88,15 @@ struct SliceStream {
              i64{row + (lane_index() >> 3)} * Work::kRowBytes + (lane_index() & 7) * 16;
   }
 
-  FSE_D void issue(int place) {
+  FSE_D void issue() {
     if (step < range.steps) {
       const int slice = turn * T.split + member;
       if (rows_left > 0 && slice < slices) {
         copy(slice);
-        if constexpr (Work::kFp8Weights) scales[place] = work.scales(expert, row, slice);
+        if constexpr (Work::kFp8Weights)
+          if (lane_index() < 2)
+            async_copy4(scales + to * kScaleBytes + 4 * lane_index(),
+                        work.scale(expert, row, slice, lane_index()));
       }
       if (++turn == turns) {
         turn = 0;
@@ -138,10 +140,9 @@ struct SliceStream {
   FSE_D const char* take(Scales& its) {
     async_wait<T.ring - 2>();
     wave_sync();
-    its = scales[0];
-#pragma unroll
-    for (int i = 0; i < T.ring - 2; ++i) scales[i] = scales[i + 1];
-    issue(T.ring - 2);
+    if constexpr (Work::kFp8Weights)
+      its = *reinterpret_cast<const Scales*>(scales + from * kScaleBytes);
+    issue();
     const char* slot = slots + from * (T.rows * kSliceBytes);
     from = from + 1 == T.ring ? 0 : from + 1;
     return slot;

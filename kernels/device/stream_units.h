@@ -9,14 +9,15 @@ struct Unit {
   int expert;
   int begin;  // first row of the sorted pairs, or first token
   int count;
+  u32 tokens;  // kOwnedStage2: a bit for each token that has a row, in order
 };
 
 // Scales of a slice: of its gate rows and its up rows, or the same twice.
-struct Scales {
+struct alignas(8) Scales {
   float v[2];
 };
 
-// Two words a unit: expert below count << 16, and begin.
+// Two words a unit: expert below count << 16 and tokens << 24, and begin.
 struct UnitList {
   const u32* words;
   int count;
@@ -74,7 +75,6 @@ struct StreamWork {
   const int* pairs;      // of all sorted rows, in LDS where they fit
   const float* weights;  // stage 2: of all sorted rows, by row in LDS, else by pair
   bool staged;
-  float* sums = nullptr;  // kOwnedStage2: this team's, [token][row], rows padded to 17
 
   FSE_D explicit StreamWork(const Args& args) : a(args), list{}, pairs(nullptr), weights(nullptr) {}
 
@@ -109,13 +109,21 @@ struct StreamWork {
     if constexpr (kGrouped) {
       const u32 word = list.words[2 * u];
       return {static_cast<int>(word & 0xffff), static_cast<int>(list.words[2 * u + 1]),
-              static_cast<int>(word >> 16)};
+              static_cast<int>(word >> 16 & 0xff), word >> 24};
     }
     const int chunks = ceil_div(a.n.tokens, T.width);
     const int begin = u % chunks * T.width;
-    return {S.experts + u / chunks, begin, smaller(T.width, a.n.tokens - begin)};
+    return {S.experts + u / chunks, begin, smaller(T.width, a.n.tokens - begin), 0};
   }
+  // Columns are tokens where `dense` and where kOwned, else rows of the unit.
   FSE_D int columns(const Unit& u) const { return T.dense ? a.n.tokens : u.count; }
+  FSE_D bool has_column(const Unit& u, int c) const {
+    if constexpr (kOwned) return u.tokens >> c & 1;
+    return c < columns(u);
+  }
+  FSE_D static int row_of(const Unit& u, int token) {  // kOwned
+    return u.begin + popcount(u.tokens & ((1u << token) - 1));
+  }
 
   // First activation of column c of a unit.
   FSE_D const u16* token_row(const Unit& u, int c) const {
@@ -125,7 +133,8 @@ struct StreamWork {
       const int token = T.dense ? c : pairs[u.begin + c] / a.n.choices;
       return x + i64{token} * S.hidden;
     }
-    if constexpr (kOp == kStage2 || kOwned)
+    if constexpr (kOwned) return static_cast<const u16*>(a.h) + i64{row_of(u, c)} * S.intermediate;
+    if constexpr (kOp == kStage2)
       return static_cast<const u16*>(a.h) + i64{u.begin + c} * S.intermediate;
     return static_cast<const u16*>(a.shared_h) +
            i64{u.begin + c} * (i64{a.n.slots} * S.intermediate);
@@ -146,21 +155,20 @@ struct StreamWork {
       return smaller(S.intermediate, a.n.shared_width - (expert - S.experts) * S.intermediate);
     return kPaired ? S.intermediate : S.hidden;
   }
-  // Scales of slice `slice` of the tile that begins at `row`. kMlp2: slices run over the slots.
-  FSE_D Scales scales(int expert, int row, int slice) const {
+  // Where the scale of slice `slice` of the tile that begins at `row` lies; part 1: of its up rows.
+  // kMlp2: slices run over the slots.
+  FSE_D const float* scale(int expert, int row, int slice, [[maybe_unused]] int part) const {
     if constexpr (kPaired) {
       constexpr int kBlocks = ceil_div(S.intermediate, 128);
-      const float* gate =
-          a.gate_up_scale + (i64{2 * expert} * kBlocks + row / 128) * kScaleColumns + slice;
-      return {{gate[0], gate[i64{kBlocks} * kScaleColumns]}};
+      return a.gate_up_scale + (i64{2 * expert + part} * kBlocks + row / 128) * kScaleColumns +
+             slice;
     } else {
       constexpr int kBlocks = ceil_div(S.hidden, 128);
       if constexpr (kOp == kMlp2) {
         expert = S.experts + slice / kRowSlices;
         slice %= kRowSlices;
       }
-      const float one = a.down_scale[(i64{expert} * kBlocks + row / 128) * kScaleColumns + slice];
-      return {{one, one}};
+      return a.down_scale + (i64{expert} * kBlocks + row / 128) * kScaleColumns + slice;
     }
   }
 
@@ -168,11 +176,6 @@ struct StreamWork {
   FSE_D void store(const Unit& u, int m, int row, float value, float up) const {
     if constexpr (kOp == kGate) {
       a.gate_out[i64{u.begin + m} * a.n.logits_stride + row] = value;
-      return;
-    }
-    if constexpr (kOwned) {
-      const int token = pairs[u.begin + m] / a.n.choices;
-      sums[token * 17 + row % 16] += value * weights[u.begin + m];
       return;
     }
     u16* to = nullptr;

@@ -70,6 +70,7 @@ struct StreamTile {
 };
 
 inline constexpr int kSliceBytes = 128;
+inline constexpr int kScaleBytes = 8;      // fp8: two scales beside each slice
 inline constexpr int kStagedPairs = 4096;  // up to so many rows, their tokens are kept in LDS
 
 constexpr FSE_HD const char* why_not(StreamTile t) {
@@ -112,11 +113,12 @@ constexpr FSE_HD int max_units(int op, StreamTile t, Sizes n) {
 
 // Byte offsets in dynamic LDS.
 struct StreamLayout {
-  int partials, units, pairs, weights, total;
+  int scales, partials, units, pairs, weights, total;
 };
 constexpr FSE_HD StreamLayout stream_layout(int op, StreamTile t, Sizes n) {
   StreamLayout l{};
-  l.partials = t.warps * t.ring * t.rows * kSliceBytes;
+  l.scales = t.warps * t.ring * t.rows * kSliceBytes;
+  l.partials = l.scales + t.warps * t.ring * kScaleBytes;
   // Two buffers let a tile's sums be taken while the next tile is multiplied.
   const int buffers = t.width <= 16 ? 2 : 1;
   l.units = l.partials + buffers * t.warps * t.width * (t.rows + 1) * 4;
@@ -193,9 +195,12 @@ constexpr FSE_HD const char* why_not(TopkTile t) {
   if (t.dependent < 0 || t.dependent > 1) return "dependent is 0 or 1";
   return "";
 }
-// Group scores and kept flags, one word per group, and keys where there are groups.
+// Candidates and their ids, a word of each for a lane; before them, where there are groups, group
+// scores and kept flags, one word per group, and keys.
+inline constexpr int kCandidateBytes = 2 * 64 * 4;
 constexpr FSE_HD int topk_lds(TopkTile t, Shape s, Routing r) {
-  return r.groups > 1 ? t.warps * 4 * (s.experts + 2 * r.groups) : 0;
+  const int groups = r.groups > 1 ? 4 * (s.experts + 2 * r.groups) : 0;
+  return t.warps * larger(kCandidateBytes, groups);
 }
 constexpr FSE_HD const char* why_not_here(TopkTile t, Shape s, Sizes n, Routing r, Limits d) {
   if (s.experts > kMaxExperts) return "more than 1024 experts";

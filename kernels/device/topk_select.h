@@ -145,9 +145,9 @@ FSE_D void drop_groups(const Args& a, u32 (&words)[LaneExperts<S>::kCount],
   wave_sync();
 }
 
-// The chosen experts, best first, ties to the lower id: lane j gets the j-th.
+// The chosen experts, best first, ties to the lower id: lane j gets the j-th. One round for each.
 template <Shape S>
-FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
+FSE_D int choose_in_rounds(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
   using Experts = LaneExperts<S>;
   int chosen = 0, best_at = 0;
   u32 best = 0;
@@ -184,6 +184,53 @@ FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
   return chosen;
 }
 
+// How many lanes come before this one, larger words first.
+FSE_D int rank_in_wave(u32 word) {
+  int rank = 0;
+#pragma unroll
+  for (int j = 0; j < kWave; ++j) {
+    const u32 other = shfl(word, j);
+    rank += other > word || (other == word && j < lane_index());
+  }
+  return rank;
+}
+
+// The same without rounds that wait for each other: the top_k-th largest of the lanes' best bounds
+// the top_k-th largest of all from below. The few words that reach it are ranked by counting.
+template <Shape S>
+FSE_D int choose(u32 (&words)[LaneExperts<S>::kCount], int top_k, char* lds) {
+  using Experts = LaneExperts<S>;
+  u32* candidates = reinterpret_cast<u32*>(lds);
+  u32* ids = candidates + kWave;
+  u32 best = words[0];
+#pragma unroll
+  for (int i = 1; i < Experts::kCount; ++i) best = best < words[i] ? words[i] : best;
+  const u32 bound = shfl(best, first_bit(ballot(rank_in_wave(best) == top_k - 1)));
+  int count = 0;
+#pragma unroll
+  for (int i = 0; i < Experts::kCount; ++i) {
+    const bool reaches = Experts::exists(i) && words[i] >= bound;
+    const u64 those = ballot(reaches);
+    const int place = count + popcount(those & lanes_below());
+    if (reaches && place < kWave) {  // ascending ids: ties go to the lower place
+      candidates[place] = words[i];
+      ids[place] = static_cast<u32>(Experts::id(i));
+    }
+    count += popcount(those);
+  }
+  if (count > kWave) return choose_in_rounds<S>(words, top_k);
+  wave_sync();
+  const bool mine = lane_index() < count;
+  const u32 id = mine ? ids[lane_index()] : 0;
+  const int rank = rank_in_wave(mine ? candidates[lane_index()] : 0);
+  wave_sync();
+  if (mine && rank < top_k) ids[rank] = id;
+  wave_sync();
+  const int chosen = lane_index() < top_k ? static_cast<int>(ids[lane_index()]) : 0;
+  wave_sync();  // the next token's
+  return chosen;
+}
+
 template <Shape S, bool kScored>
 FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const LaneValues<S>& values,
                          char* lds) {
@@ -194,7 +241,7 @@ FSE_D int choose_experts(const Args& a, const ScoreRule& rule, const LaneValues<
 #pragma unroll
   for (int i = 0; i < Experts::kCount; ++i) words[i] = Experts::exists(i) ? order_word(keys[i]) : 0;
   if (a.r.groups > 1) drop_groups<S>(a, words, keys, lds);
-  return choose<S>(words, a.n.top_k);
+  return choose<S>(words, a.n.top_k, lds);
 }
 
 }  // namespace fse::gpu

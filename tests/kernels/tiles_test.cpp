@@ -96,6 +96,5 @@ TEST_CASE("what outlives an op in LDS lies behind the ring and the sums of both 
   CHECK(l.pairs >= stream_layout(kStage1, stage1_tile(t), kDecode).units);
   CHECK(l.pairs >= stream_layout(kStage2, stage2_tile(t), kDecode).units);
   CHECK(l.weights - l.pairs == 4 * 88);
-  CHECK(l.sums - l.units >= 8 * 88 + 4);  // the units, and how many there are
-  CHECK(l.total - l.sums >= 4 * 8 * 17 * 4);
+  CHECK(l.total - l.units >= 8 * 88 + 4);  // the units, and how many there are
 }
