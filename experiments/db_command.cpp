@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/filter.h"
+#include "experiments/exchange_command.h"
 #include "reports/compare.h"
 #include "reports/queries.h"
 
@@ -166,6 +167,7 @@ void add_db_command(CLI::App& app, const Choose& choose) {
   add_censuses(*db, *asked, keeping);
   add_details(*db, *asked, keeping);
   add_care(*db, *asked, keeping);
+  add_exchange_verbs(*db, choose);
 }
 
 }  // namespace fse
