@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "tuner/search.h"
 
 namespace fse {
 namespace {
@@ -30,6 +31,28 @@ std::string choice_text(const Choice& c) {
   return c.kernel->name + " " + to_text(c.tile);
 }
 
+// The axes of all kernels side by side, -1 where a kernel has no such axis: its tiles are each
+// other's neighbours, and other kernels' are reached by the random restarts.
+SearchSpace space_of(const std::vector<Choice>& all) {
+  SearchSpace space{.axes = {"kernel"}};
+  std::map<std::string, int> kernels;
+  for (const Choice& choice : all) {
+    kernels.emplace(choice.kernel->name, static_cast<int>(kernels.size()));
+    for (const auto& [axis, value] : choice.tile.axes)
+      if (std::find(space.axes.begin(), space.axes.end(), axis) == space.axes.end())
+        space.axes.push_back(axis);
+  }
+  for (const Choice& choice : all) {
+    std::vector<int> point(space.axes.size(), -1);
+    point[0] = kernels.at(choice.kernel->name);
+    for (const auto& [axis, value] : choice.tile.axes)
+      point[static_cast<size_t>(std::find(space.axes.begin(), space.axes.end(), axis) -
+                                space.axes.begin())] = value;
+    space.points.push_back(point);
+  }
+  return space;
+}
+
 // One search of one step.
 class Search {
  public:
@@ -44,14 +67,12 @@ class Search {
   }
 
   Choice run(std::vector<Choice> all) {
-    // Exhaustive keeps the axis order; otherwise a prefix of a shuffle is a random sample.
-    if (spec_.strategy != Strategy::exhaustive) shuffle(all, rng_, 1);
     if (spec_.strategy == Strategy::none) all.resize(1);
     const size_t most = most_evaluations(all.size());
-    for (size_t i = 0; i < all.size() && i < most; ++i) {
-      if (i > 0 && out_of_time()) break;
-      screen(all[i]);
-    }
+    if (spec_.strategy == Strategy::exhaustive)
+      screen_in_order(all, most);
+    else
+      screen_by_search(all, most);
     if (screened_.empty())
       throw Error(ErrorKind::environment,
                   fmt::format("{}: no kernel gave a right result; {}", key_, first_failure_));
@@ -64,6 +85,26 @@ class Search {
     double median_us;
     bool is_default;
   };
+
+  void screen_in_order(const std::vector<Choice>& all, size_t most) {
+    for (size_t i = 0; i < all.size() && i < most; ++i) {
+      if (i > 0 && out_of_time()) break;
+      screen(all[i]);
+    }
+  }
+
+  void screen_by_search(const std::vector<Choice>& all, size_t most) {
+    const bool sample = spec_.strategy == Strategy::random;
+    Searcher searcher(space_of(all), sample ? SearchMethod::random : SearchMethod::local,
+                      rng_.next());
+    for (size_t i = 0; i < most && (i == 0 || !out_of_time()); ++i) {
+      const auto point = searcher.ask();
+      if (!point) break;
+      const size_t before = screened_.size();
+      screen(all[*point]);
+      searcher.tell(*point, screened_.size() > before ? screened_.back().median_us : NAN);
+    }
+  }
 
   size_t most_evaluations(size_t all) const {
     size_t most = all;

@@ -7,7 +7,8 @@
 
 namespace fse {
 
-// How candidates are chosen. automatic: exhaustive where the budget allows it, else random.
+// How candidates are chosen. automatic: the neighbours of the best so far first, which is all of
+// them where the budget allows it; random: a sample.
 enum class Strategy { automatic, exhaustive, random, none };
 template <>
 inline constexpr NameTable<Strategy, 4> kNames<Strategy>{{{Strategy::automatic, "auto"},
