@@ -9,11 +9,21 @@ namespace fse::gpu {
 // with the same id. Empty pairs have id -1.
 template <class Body>
 FSE_D void for_each_pair(const Args& a, int first, int last, Body body) {
-  for (int base = first; base < last; base += kWave) {
-    const int pair = base + lane_index();
-    int id = pair < last ? a.topk_ids[pair] : -1;
-    if (id < 0 || id >= a.n.expert_count) id = -1;
-    body(pair, id, wave_match(id));
+  // Loads of several turns are on their way together: a lone block has nothing else to wait with.
+  constexpr int kTurns = 4;
+  for (int base = first; base < last; base += kTurns * kWave) {
+    int ids[kTurns];
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      const int pair = base + turn * kWave + lane_index();
+      ids[turn] = pair < last ? a.topk_ids[pair] : -1;
+    }
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn) {
+      if (base + turn * kWave >= last) break;
+      const int id = ids[turn] >= 0 && ids[turn] < a.n.expert_count ? ids[turn] : -1;
+      body(base + turn * kWave + lane_index(), id, wave_match(id));
+    }
   }
 }
 
