@@ -73,6 +73,12 @@ void StepBench::restore(const Snapshot& saved) {
   for (const auto& [id, values] : saved) session_.write(id, values);
 }
 
+void StepBench::prepare_reference() {
+  if (expected_ready_) return;
+  expected_ = reference_of(plan_, step_, workload_.sets[0], inputs_);
+  expected_ready_ = true;
+}
+
 Accuracy StepBench::verify(const Choice& choice) {
   session_.set_input(workload_.inputs[0]);
   for (Buf id : step_.writes)
@@ -82,10 +88,7 @@ Accuracy StepBench::verify(const Choice& choice) {
   session_.run_step(static_cast<int>(index_), choice, 0);
   RefState outputs;
   for (Buf id : step_.writes) outputs[id] = session_.read(id);
-  if (!expected_ready_) {
-    expected_ = reference_of(plan_, step_, workload_.sets[0], inputs_);
-    expected_ready_ = true;
-  }
+  prepare_reference();
   return verify_step(plan_, step_, workload_.sets[0], inputs_, outputs, expected_);
 }
 

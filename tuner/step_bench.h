@@ -16,6 +16,9 @@ class StepBench {
   StepBench(Session&, const LayerPlan&, size_t step, std::span<const Choice> choices,
             const Workload&);
 
+  // Computes the float64 reference that verify() compares with, where it is not there yet: for a
+  // large step that takes a second, which is no candidate's fault.
+  void prepare_reference();
   // Poisons what the step writes, runs it once, and compares with the float64 reference.
   Accuracy verify(const Choice&);
   // Runs the step once on the routing of `round` and the next weight set of the rotation.

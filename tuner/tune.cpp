@@ -69,6 +69,8 @@ class Search {
   Choice run(std::vector<Choice> all) {
     if (spec_.strategy == Strategy::none) all.resize(1);
     const size_t most = most_evaluations(all.size());
+    bench_.prepare_reference();
+    start_ = Clock::now();  // the budget is for candidates
     if (spec_.strategy == Strategy::exhaustive)
       screen_in_order(all, most);
     else
@@ -86,9 +88,12 @@ class Search {
     bool is_default;
   };
 
+  // However short the time: a winner of one is no search.
+  static constexpr size_t kFewest = 4;
+
   void screen_in_order(const std::vector<Choice>& all, size_t most) {
     for (size_t i = 0; i < all.size() && i < most; ++i) {
-      if (i > 0 && out_of_time()) break;
+      if (i >= kFewest && out_of_time()) break;
       screen(all[i]);
     }
   }
@@ -97,7 +102,7 @@ class Search {
     const bool sample = spec_.strategy == Strategy::random;
     Searcher searcher(space_of(all), sample ? SearchMethod::random : SearchMethod::local,
                       rng_.next());
-    for (size_t i = 0; i < most && (i == 0 || !out_of_time()); ++i) {
+    for (size_t i = 0; i < most && (i < kFewest || !out_of_time()); ++i) {
       const auto point = searcher.ask();
       if (!point) break;
       const size_t before = screened_.size();
@@ -267,7 +272,7 @@ class Search {
   std::map<std::string, AttemptRecord> finished_;
   std::vector<Screened> screened_;
   std::string first_failure_;
-  const Clock::time_point start_ = Clock::now();
+  Clock::time_point start_;
 };
 
 }  // namespace
