@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/emulator/backend.h"
 #include "kernels/hip/backend.h"
 
 namespace fse {
@@ -31,6 +32,7 @@ std::unique_ptr<Backend> open_backend(const std::string& device, const BackendCo
   std::string why;
   try {
     if (const auto index = gpu_index(device)) return open_hip_backend(*index, config);
+    if (device.starts_with("emu:")) return open_emulator(device.substr(4), config);
   } catch (const Error& error) {
     why = fmt::format(" ({})", error.what());
   }
@@ -41,6 +43,7 @@ std::unique_ptr<Backend> open_backend(const std::string& device, const BackendCo
 std::vector<std::string> device_names() {
   std::vector<std::string> names = hip_device_names();
   names.push_back("cpu");
+  for (const std::string& arch : emulated_archs()) names.push_back("emu:" + arch);
   return names;
 }
 

@@ -2,6 +2,20 @@
 // What the two vendors spell differently, one function each. With mma_tile.h the only device header
 // that asks which compiler reads it. At run time (NVRTC, hipRTC) nothing is included: all is built
 // in; ahead of time hipcc wants its runtime header.
+// The third target is the emulator: the host's compiler, told so by FSE_HOST_WAVE, the lanes of the
+// wave it emulates.
+#if defined(FSE_HOST_WAVE)
+#define FSE_HOST 1
+#define FSE_NVIDIA 0
+#define FSE_HD
+#define FSE_D inline
+// A wave operation as an error names it: the line of the kernel that called for it.
+#define FSE_CALLED_AT , const char *file = __builtin_FILE(), int line = __builtin_LINE()
+#define FSE_CALLED const char *file = __builtin_FILE(), int line = __builtin_LINE()
+#define FSE_PASS_ON , file, line
+#include "kernels/device/host.h"
+#else
+#define FSE_HOST 0
 #if defined(__CUDACC__)
 #define FSE_NVIDIA 1
 #else
@@ -12,6 +26,10 @@
 #endif
 #define FSE_HD __host__ __device__
 #define FSE_D __device__ __forceinline__
+#define FSE_CALLED_AT
+#define FSE_CALLED
+#define FSE_PASS_ON
+#endif
 
 #include "kernels/device/tiles.h"
 
@@ -29,10 +47,24 @@ struct alignas(16) Vec16 {
 
 #if FSE_NVIDIA
 inline constexpr int kWave = 32;
-#else
+#elif !FSE_HOST
 inline constexpr int kWave = __AMDGCN_WAVEFRONT_SIZE;
 #endif
 
+#if FSE_HOST
+FSE_D int thread_index() {
+  return host::machine->thread;
+}
+FSE_D int block_index() {
+  return host::machine->block;
+}
+FSE_D int block_count() {
+  return host::machine->blocks;
+}
+FSE_D int block_threads() {
+  return host::machine->threads;
+}
+#else
 FSE_D int thread_index() {
   return static_cast<int>(threadIdx.x);
 }
@@ -45,12 +77,15 @@ FSE_D int block_count() {
 FSE_D int block_threads() {
   return static_cast<int>(blockDim.x);
 }
+#endif
 FSE_D int lane_index() {
   return thread_index() & (kWave - 1);
 }
 // The same in every lane, and known to be so: what depends on it may stay in scalar registers.
 FSE_D int wave_index() {
-#if FSE_NVIDIA
+#if FSE_HOST
+  return thread_index() / kWave;
+#elif FSE_NVIDIA
   return __shfl_sync(~0u, thread_index() / kWave, 0);
 #else
   return __builtin_amdgcn_readfirstlane(thread_index() / kWave);
@@ -58,86 +93,102 @@ FSE_D int wave_index() {
 }
 
 FSE_D char* dynamic_lds() {
+#if FSE_HOST
+  return host::machine->lds;
+#else
   extern __shared__ Vec16 fse_lds[];
   return reinterpret_cast<char*>(fse_lds);
+#endif
 }
 
 // ---- waves: every lane takes part
 
-FSE_D int shfl(int v, int lane) {
-#if FSE_NVIDIA
+FSE_D int shfl(int v, int lane FSE_CALLED_AT) {
+#if FSE_HOST
+  return host::shuffle(v, lane, {"shfl", file, line});
+#elif FSE_NVIDIA
   return __shfl_sync(~0u, v, lane);
 #else
   return __builtin_amdgcn_ds_bpermute(lane << 2, v);
 #endif
 }
-FSE_D u32 shfl(u32 v, int lane) {
-  return static_cast<u32>(shfl(static_cast<int>(v), lane));
+FSE_D u32 shfl(u32 v, int lane FSE_CALLED_AT) {
+  return static_cast<u32>(shfl(static_cast<int>(v), lane FSE_PASS_ON));
 }
-FSE_D float shfl(float v, int lane) {
-  return __int_as_float(shfl(__float_as_int(v), lane));
+FSE_D float shfl(float v, int lane FSE_CALLED_AT) {
+  return __int_as_float(shfl(__float_as_int(v), lane FSE_PASS_ON));
 }
 template <class V>
-FSE_D V shfl_xor(V v, int mask) {
-  return shfl(v, lane_index() ^ mask);
+FSE_D V shfl_xor(V v, int mask FSE_CALLED_AT) {
+  return shfl(v, lane_index() ^ mask FSE_PASS_ON);
 }
-FSE_D u64 ballot(bool v) {
-#if FSE_NVIDIA
+FSE_D u64 ballot(bool v FSE_CALLED_AT) {
+#if FSE_HOST
+  return host::vote(v, {"ballot", file, line});
+#elif FSE_NVIDIA
   return __ballot_sync(~0u, v);
 #else
   return __ballot(v);
 #endif
 }
 FSE_D int popcount(u64 v) {
+#if FSE_HOST
+  return __builtin_popcountll(v);
+#else
   return __popcll(v);
+#endif
 }
 FSE_D int first_bit(u64 v) {  // v != 0
+#if FSE_HOST
+  return __builtin_ctzll(v);
+#else
   return __ffsll(v) - 1;
+#endif
 }
 FSE_D u64 lanes_below() {
   return (1ull << lane_index()) - 1;
 }
-FSE_D float wave_sum(float v) {
+FSE_D float wave_sum(float v FSE_CALLED_AT) {
 #pragma unroll
-  for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, m);
+  for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, m FSE_PASS_ON);
   return v;
 }
-FSE_D float wave_max(float v) {
+FSE_D float wave_max(float v FSE_CALLED_AT) {
 #pragma unroll
-  for (int m = kWave / 2; m > 0; m /= 2) v = fmaxf(v, shfl_xor(v, m));
+  for (int m = kWave / 2; m > 0; m /= 2) v = fmaxf(v, shfl_xor(v, m FSE_PASS_ON));
   return v;
 }
-FSE_D u32 wave_max(u32 v) {
+FSE_D u32 wave_max(u32 v FSE_CALLED_AT) {
 #if FSE_NVIDIA
   return __reduce_max_sync(~0u, v);
 #else
 #pragma unroll
   for (int m = kWave / 2; m > 0; m /= 2) {
-    const u32 other = shfl_xor(v, m);
+    const u32 other = shfl_xor(v, m FSE_PASS_ON);
     v = v < other ? other : v;
   }
   return v;
 #endif
 }
-FSE_D u32 wave_min(u32 v) {
-  return ~wave_max(~v);
+FSE_D u32 wave_min(u32 v FSE_CALLED_AT) {
+  return ~wave_max(~v FSE_PASS_ON);
 }
-FSE_D int wave_inclusive_sum(int v) {
+FSE_D int wave_inclusive_sum(int v FSE_CALLED_AT) {
 #pragma unroll
   for (int m = 1; m < kWave; m *= 2) {
-    const int below = shfl(v, lane_index() - m < 0 ? 0 : lane_index() - m);
+    const int below = shfl(v, lane_index() - m < 0 ? 0 : lane_index() - m FSE_PASS_ON);
     if (lane_index() >= m) v += below;
   }
   return v;
 }
 // The lanes that hold the same value as this one.
-FSE_D u64 wave_match(int v) {
+FSE_D u64 wave_match(int v FSE_CALLED_AT) {
 #if FSE_NVIDIA
   return __match_any_sync(~0u, v);
 #else
   u64 left = ~0ull >> (64 - kWave), mine = 0;
   while (left) {
-    const u64 peers = ballot(v == shfl(v, first_bit(left)));
+    const u64 peers = ballot(v == shfl(v, first_bit(left) FSE_PASS_ON) FSE_PASS_ON);
     if (peers >> lane_index() & 1) mine = peers;
     left &= ~peers;
   }
@@ -147,12 +198,18 @@ FSE_D u64 wave_match(int v) {
 
 // ---- barriers
 
-FSE_D void block_sync() {
+FSE_D void block_sync(FSE_CALLED) {
+#if FSE_HOST
+  host::machine->block_sync(host::machine, {"block_sync", file, line});
+#else
   __syncthreads();
+#endif
 }
 // Lanes of one wave see each other's LDS writes.
-FSE_D void wave_sync() {
-#if FSE_NVIDIA
+FSE_D void wave_sync(FSE_CALLED) {
+#if FSE_HOST
+  host::meet({"wave_sync", file, line});
+#elif FSE_NVIDIA
   __syncwarp();
 #else
   __builtin_amdgcn_fence(__ATOMIC_ACQ_REL, "wavefront");
@@ -166,14 +223,20 @@ inline constexpr int kBarrierStride = 32;
 inline constexpr int kLeaving = kBarrierWords / kBarrierStride - 1;
 
 FSE_D void add_release(unsigned* p) {
-#if FSE_NVIDIA
+#if FSE_HOST
+  __atomic_fetch_add(p, 1u, __ATOMIC_RELEASE);
+  host::machine->progress(host::machine);
+#elif FSE_NVIDIA
   asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(p) : "memory");
 #else
   __hip_atomic_fetch_add(p, 1u, __ATOMIC_RELEASE, __HIP_MEMORY_SCOPE_AGENT);
 #endif
 }
 FSE_D unsigned load_acquire(const unsigned* p) {
-#if FSE_NVIDIA
+#if FSE_HOST
+  host::machine->yield(host::machine);
+  return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+#elif FSE_NVIDIA
   unsigned v;
   asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
   return v;
@@ -250,7 +313,9 @@ FSE_D u64 evict_first_policy() {
 #endif
 }
 FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 policy) {
-#if FSE_NVIDIA
+#if FSE_HOST
+  host::machine->copy16(host::machine, lds, global);
+#elif FSE_NVIDIA
   u32 to = static_cast<u32>(__cvta_generic_to_shared(lds));
   // No operation (the table selects %0), but ptxas 13.0 does not look through it. It would move the
   // uniform part of the address into the instruction, where beside a cache policy it is illegal.
@@ -280,14 +345,18 @@ FSE_D void prefetch_line([[maybe_unused]] const void* p) {
 #endif
 }
 FSE_D void async_commit() {
-#if FSE_NVIDIA
+#if FSE_HOST
+  host::machine->commit(host::machine);
+#elif FSE_NVIDIA
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
 // All but the newest `kPending` groups have arrived.
 template <int kPending>
 FSE_D void async_wait() {
-#if FSE_NVIDIA
+#if FSE_HOST
+  host::machine->wait(host::machine, kPending);
+#elif FSE_NVIDIA
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 #endif
 }

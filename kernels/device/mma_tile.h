@@ -5,7 +5,10 @@
 // shuffle, no transposed load.
 #include "kernels/device/numbers.h"
 
-#if FSE_NVIDIA
+#if FSE_HOST
+#define FSE_MMA_SYNC (FSE_HOST_WAVE == 32)
+#define FSE_MFMA (FSE_HOST_WAVE == 64)
+#elif FSE_NVIDIA
 #define FSE_MMA_SYNC 1
 #define FSE_MFMA 0
 #elif defined(__gfx90a__) || defined(__gfx940__) || defined(__gfx942__) || defined(__gfx950__)
@@ -48,11 +51,20 @@ FSE_D int swizzle(int row, int chunk) {
 
 // 8 values of 16 bits of each row and token; kF16 or bf16.
 template <bool kHalf>
-FSE_D void multiply(float (&d)[4], const Vec16 (&a)[kRowParts], const Vec16& b) {
+FSE_D void multiply(float (&d)[4], const Vec16 (&a)[kRowParts], const Vec16& b FSE_CALLED_AT) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int i = 2 * half;
-#if FSE_MMA_SYNC
+#if FSE_HOST
+    // The second part of a row exists where a wave has 32 lanes; the other form reads two words.
+    const Vec16 &first = a[0], &last = a[kRowParts - 1];
+    host::Matrix m{
+        {first.w[i], kRowParts == 2 ? last.w[i] : first.w[i + 1], first.w[i + 1], last.w[i + 1]},
+        {b.w[i], b.w[i + 1]},
+        {d[0], d[1], d[2], d[3]}};
+    host::multiply<kHalf>(m, {"multiply", file, line});
+    for (int j = 0; j < 4; ++j) d[j] = m.d[j];
+#elif FSE_MMA_SYNC
     if constexpr (kHalf)
       asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
           "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -80,6 +92,7 @@ FSE_D void multiply(float (&d)[4], const Vec16 (&a)[kRowParts], const Vec16& b) 
                                                     __builtin_bit_cast(Short4, bw), c, 0, 0, 0);
     for (int j = 0; j < 4; ++j) d[j] = c[j];
 #else
+    constexpr int kFormat = kHalf ? kF16 : kBf16;
     // Scalar form: every result gathers its row and its column from the lanes that hold them.
     for (int chunk = 0; chunk < 4; ++chunk)
       for (int word = i; word < i + 2; ++word)
@@ -91,14 +104,10 @@ FSE_D void multiply(float (&d)[4], const Vec16 (&a)[kRowParts], const Vec16& b) 
           const u32 high = shfl(a[kRowParts - 1].w[word], row_lane);
           const u32 x = kRowParts == 2 && row >= 8 ? high : low;
           const u32 y = shfl(b.w[word], column_lane);
-          d[j] += from_activation < kHalf ? kF16
-                  : kBf16 > (static_cast<u16>(x)) * from_activation < kHalf
-                      ? kF16
-                      : kBf16 > (static_cast<u16>(y));
-          d[j] += from_activation < kHalf ? kF16
-                  : kBf16 > (static_cast<u16>(x >> 16)) * from_activation < kHalf
-                      ? kF16
-                      : kBf16 > (static_cast<u16>(y >> 16));
+          d[j] += from_activation<kFormat>(static_cast<u16>(x)) *
+                  from_activation<kFormat>(static_cast<u16>(y));
+          d[j] += from_activation<kFormat>(static_cast<u16>(x >> 16)) *
+                  from_activation<kFormat>(static_cast<u16>(y >> 16));
         }
 #endif
   }
@@ -134,7 +143,14 @@ FSE_D void unpack_e4m3(const Vec16& codes, Vec16& first, Vec16& second) {
   }
 }
 FSE_D Vec16 scale_tokens(Vec16 v) {
-#if FSE_MMA_SYNC
+#if FSE_HOST && FSE_MMA_SYNC
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const u32 low = f32_to_bf16(__uint_as_float(v.w[i] << 16) * 0x1p104f);
+    const u32 high = f32_to_bf16(__uint_as_float(v.w[i] & 0xffff0000u) * 0x1p104f);
+    v.w[i] = low | high << 16;
+  }
+#elif FSE_MMA_SYNC
   const u32 factor = (127u + 104u) << 7 | (127u + 104u) << 23;
 #pragma unroll
   for (int i = 0; i < 4; ++i) v.w[i] = multiply_bf16x2(v.w[i], factor);
@@ -148,7 +164,14 @@ inline constexpr bool kUnpacksToHalf = FSE_MMA_SYNC;
 
 FSE_D void unpack_e4m3_to_half([[maybe_unused]] const Vec16& codes, [[maybe_unused]] Vec16& first,
                                [[maybe_unused]] Vec16& second) {
-#if FSE_MMA_SYNC
+#if FSE_HOST && FSE_MMA_SYNC
+  for (int i = 0; i < 16; ++i) {  // every e4m3 value is an f16
+    const u8 code = static_cast<u8>(codes.w[i >> 2] >> 8 * (i & 3));
+    const u32 half = f32_to_f16(e4m3_to_f32(code));
+    u32& to = (i < 8 ? first : second).w[i >> 1 & 3];
+    to = i & 1 ? (to & 0xffffu) | half << 16 : half;
+  }
+#elif FSE_MMA_SYNC
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     Vec16& to = i < 2 ? first : second;

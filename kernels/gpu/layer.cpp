@@ -47,6 +47,37 @@ gpu::Routing gpu_routing(const LayerPlan& plan) {
           .append_slots = plan.has_slots()};
 }
 
+gpu::Args gpu_args(const LayerPlan& plan, const Step& step, const BufferPointers& pointers) {
+  const auto at = [&]<class T>(Buf id, T*) {
+    return static_cast<T*>(pointers[static_cast<size_t>(id)]);
+  };
+  float* const f = nullptr;
+  int* const n = nullptr;
+  void* const p = nullptr;
+  gpu::Args a{};
+  a.n = gpu_sizes(plan, step);
+  a.r = gpu_routing(plan);
+  a.x = at(Buf::x, p);
+  a.router_logits = at(Buf::router_logits, f);
+  const bool apart = plan.find(Buf::shared_logits) != nullptr;  // gate=separate
+  a.shared_logit = apart ? at(Buf::shared_logits, f) : a.router_logits + plan.layer.routing.experts;
+  a.shared_logit_stride = apart ? 1 : static_cast<int>(plan.find(Buf::router_logits)->cols);
+  if (step.op == Op::gate_gemm) a.gate_out = at(step.writes[0], f);
+  if (step.op == Op::layer) a.gate_out = a.router_logits;
+  a.scores = at(Buf::scores, f);
+  a.topk_ids = at(Buf::topk_ids, n);
+  a.topk_weights = at(Buf::topk_weights, f);
+  a.shared_weight = at(Buf::shared_weight, f);
+  a.expert_offsets = at(Buf::expert_offsets, n);
+  a.sorted_pairs = at(Buf::sorted_pairs, n);
+  a.h = at(Buf::h, p);
+  a.y = at(Buf::y, p);
+  a.shared_h = at(Buf::shared_h, p);
+  a.shared_out = at(Buf::shared_out, p);
+  a.out = at(Buf::out, p);
+  return a;
+}
+
 gpu::Limits gpu_limits(const DeviceInfo& device) {
   return {.wave = device.wave,
           .lds_bytes = static_cast<int>(device.lds_bytes),

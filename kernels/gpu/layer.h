@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <string>
 
 #include "core/plan.h"
@@ -11,6 +12,10 @@ gpu::Shape gpu_shape(const LayerPlan&);
 gpu::Sizes gpu_sizes(const LayerPlan&, const Step&);
 gpu::Routing gpu_routing(const LayerPlan&);
 gpu::Limits gpu_limits(const DeviceInfo&);
+// What a step's launch is given, but for the weights and the barriers: pointers to the plan's
+// buffers, by Buf, nullptr where the plan has none.
+using BufferPointers = std::array<void*, kBufCount>;
+gpu::Args gpu_args(const LayerPlan&, const Step&, const BufferPointers&);
 std::string to_text(const gpu::Shape&);  // "fse::gpu::Shape{0,2048,512,512}"
 
 // A typical device of an architecture, "hip:0": what plans and tiles are checked against where no

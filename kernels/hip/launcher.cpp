@@ -93,37 +93,15 @@ std::vector<Launcher::Prepared> Launcher::prepare(std::span<const Choice> choice
 
 gpu::Args Launcher::args(const Step& step, int set) const {
   const LayerWeights& w = sets_.at(static_cast<size_t>(set));
-  const auto at = [&]<class T>(Buf id, T*) { return static_cast<T*>(memory(id)); };
-  float* const f = nullptr;
-  int* const n = nullptr;
-  gpu::Args a{};
-  a.n = gpu_sizes(plan_, step);
-  a.r = gpu_routing(plan_);
+  BufferPointers pointers{};
+  for (const Buffer& b : plan_.buffers) pointers[static_cast<size_t>(b.id)] = memory(b.id);
+  gpu::Args a = gpu_args(plan_, step, pointers);
   a.router = weights_->at(w.router);
   a.selection_bias = weights_->at(w.selection_bias);
   a.gate_up = weights_->at(w.gate_up);
   a.down = weights_->at(w.down);
   a.gate_up_scale = weights_->at(w.gate_up_scale);
   a.down_scale = weights_->at(w.down_scale);
-  a.x = memory(Buf::x);
-  a.router_logits = at(Buf::router_logits, f);
-  const bool apart = plan_.find(Buf::shared_logits) != nullptr;  // gate=separate
-  a.shared_logit =
-      apart ? at(Buf::shared_logits, f) : a.router_logits + plan_.layer.routing.experts;
-  a.shared_logit_stride = apart ? 1 : static_cast<int>(buffer(Buf::router_logits).cols);
-  if (step.op == Op::gate_gemm) a.gate_out = at(step.writes[0], f);
-  if (step.op == Op::layer) a.gate_out = a.router_logits;
-  a.scores = at(Buf::scores, f);
-  a.topk_ids = at(Buf::topk_ids, n);
-  a.topk_weights = at(Buf::topk_weights, f);
-  a.shared_weight = at(Buf::shared_weight, f);
-  a.expert_offsets = at(Buf::expert_offsets, n);
-  a.sorted_pairs = at(Buf::sorted_pairs, n);
-  a.h = memory(Buf::h);
-  a.y = memory(Buf::y);
-  a.shared_h = memory(Buf::shared_h);
-  a.shared_out = memory(Buf::shared_out);
-  a.out = memory(Buf::out);
   a.barrier = static_cast<unsigned*>(barrier_.get());
   return a;
 }

@@ -1,0 +1,163 @@
+#include "kernels/emulator/instances.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "core/outcome.h"
+
+extern char** environ;
+
+namespace fse {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string hash128(const std::string& text) {
+  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+std::string read_text(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+// Exit status of a program whose messages go to `log`; 127 where it cannot be started.
+int run_program(const std::vector<std::string>& words, const fs::path& log) {
+  std::vector<char*> argv;
+  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 2, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  pid_t pid = 0;
+  const int error = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return 127;
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+std::string source_of(const std::vector<JitRequest>& requests) {
+  std::set<std::string> headers;
+  for (const JitRequest& request : requests) headers.insert(request.header);
+  std::string source;
+  for (const std::string& header : headers)
+    source += fmt::format("#include \"kernels/device/{}\"\n", header);
+  for (size_t i = 0; i < requests.size(); ++i)
+    source += fmt::format(
+        "extern \"C\" __attribute__((visibility(\"default\"))) void fse_run_{}(\n"
+        "    fse::gpu::host::Machine* machine, const fse::gpu::Args* args) {{\n"
+        "  fse::gpu::host::machine = machine;\n  {}(*args);\n}}\n",
+        i, requests[i].expression);
+  return source;
+}
+
+fs::path temporary_folder() {
+  std::string name = (fs::temp_directory_path() / "fselab-emulator-XXXXXX").string();
+  if (!mkdtemp(name.data()))
+    throw Error(ErrorKind::environment,
+                "cannot make a folder for kernels in " + fs::temp_directory_path().string());
+  return name;
+}
+
+}  // namespace
+
+HostInstances::HostInstances(const BackendConfig& config, int wave)
+    : root_(fs::absolute(config.device_dir).parent_path().parent_path()),
+      cache_dir_(config.cache_dir),
+      temporary_(config.cache_dir.empty()),
+      // Contraction would round once where the device rounds twice; -g1 gives gdb its lines.
+      options_{FSELAB_HOST_COMPILER,
+               "-std=gnu++20",
+               "-O1",
+               "-g1",
+               "-fPIC",
+               "-shared",
+               "-w",
+               "-ffp-contract=off",
+               "-fno-gnu-unique",
+               "-fvisibility=hidden",
+               fmt::format("-DFSE_HOST_WAVE={}", wave)} {
+  std::string text = compiler();
+  for (const std::string& option : options_) text += fmt::format("{}:{};", option.size(), option);
+  for (const DeviceHeader& header : read_device_headers(config.device_dir))
+    text += fmt::format("{}:{};{}:{};", header.name.size(), header.name, header.text.size(),
+                        header.text);
+  toolchain_hash_ = hash128(text);
+}
+
+std::string HostInstances::compiler() const {
+  return FSELAB_HOST_COMPILER_NAME;
+}
+
+fs::path HostInstances::compile(const std::string& source) const {
+  const std::string key = "emulator-" + hash128(toolchain_hash_ + source);
+  const fs::path kept = cache_dir_ / (key + ".so");
+  if (!temporary_ && fs::exists(kept)) return kept;
+  const fs::path work = temporary_folder();
+  const fs::path input = work / "instances.cpp", log = work / "log", output = work / "instances.so";
+  std::ofstream(input) << source;
+  std::vector<std::string> words = options_;
+  words.insert(words.end(), {"-I", root_.string(), input.string(), "-o", output.string()});
+  const int status = run_program(words, log);
+  const std::string messages = read_text(log);
+  if (status != 0) {
+    fs::remove_all(work);
+    if (status == 127)
+      throw Error(ErrorKind::environment,
+                  fmt::format("the emulator needs a C++ compiler, and {} cannot be started",
+                              FSELAB_HOST_COMPILER));
+    throw AttemptError(Status::compile_failed, first_error(messages));
+  }
+  if (temporary_) return output;
+  std::error_code error;  // the cache is advisory: what cannot be kept is used where it is
+  fs::create_directories(cache_dir_, error);
+  const fs::path next = cache_dir_ / fmt::format("{}.{}", key, work.filename().string());
+  fs::copy_file(output, next, error);
+  if (!error) fs::rename(next, kept, error);
+  if (error) return output;
+  fs::remove_all(work);
+  return kept;
+}
+
+void HostInstances::prepare(const std::vector<JitRequest>& requests) {
+  std::vector<JitRequest> wanted;
+  for (const JitRequest& request : requests)
+    if (!loaded_.contains(request.expression) &&
+        std::find(wanted.begin(), wanted.end(), request) == wanted.end())
+      wanted.push_back(request);
+  if (wanted.empty()) return;
+  const fs::path file = compile(source_of(wanted));
+  const std::shared_ptr<void> library(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL),
+                                      [](void* handle) { handle ? dlclose(handle) : 0; });
+  if (!library) throw Error(ErrorKind::environment, fmt::format("cannot load {}", dlerror()));
+  if (file.parent_path() != cache_dir_) fs::remove_all(file.parent_path());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const auto run =
+        reinterpret_cast<Run>(dlsym(library.get(), fmt::format("fse_run_{}", i).c_str()));
+    check(run != nullptr, "a compiled instance is in its library");
+    loaded_.emplace(wanted[i].expression, run);
+  }
+  libraries_.push_back(library);
+}
+
+HostInstances::Run HostInstances::find(const std::string& expression) const {
+  return loaded_.at(expression);
+}
+
+}  // namespace fse

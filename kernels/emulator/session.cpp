@@ -1,0 +1,154 @@
+#include "kernels/emulator/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <numeric>
+
+#include "core/outcome.h"
+#include "kernels/emulator/machine.h"
+#include "kernels/gpu/layer.h"
+#include "kernels/hip/convert.h"
+
+namespace fse {
+
+namespace {
+
+constexpr size_t kGuardBytes = 4096;  // a whole row of most layers
+constexpr std::byte kGuard{0xa5};
+
+bool is_guard(const std::byte* from) {
+  return std::all_of(from, from + kGuardBytes, [](std::byte byte) { return byte == kGuard; });
+}
+
+}  // namespace
+
+EmulatorSession::EmulatorSession(std::shared_ptr<HostInstances> instances, const DeviceInfo& device,
+                                 int host_threads, const LayerPlan& plan,
+                                 std::vector<LayerWeights> sets)
+    : instances_(std::move(instances)),
+      device_(device),
+      host_threads_(host_threads),
+      plan_(plan),
+      sets_(std::move(sets)) {
+  check(!sets_.empty(), "a session has at least one weight set");
+  for (const Buffer& b : plan_.buffers) {
+    Memory& m = memory_[static_cast<size_t>(b.id)];
+    m.bytes.assign(static_cast<size_t>(b.bytes()) + 2 * kGuardBytes, kGuard);
+    m.begin = m.bytes.data() + kGuardBytes;
+  }
+}
+
+const Buffer& EmulatorSession::buffer(Buf id) const {
+  const Buffer* found = plan_.find(id);
+  if (!found) throw std::logic_error("this plan has no buffer " + to_name(id));
+  return *found;
+}
+
+void EmulatorSession::set_input(std::span<const float> x) {
+  const Buffer& b = buffer(Buf::x);
+  check(static_cast<int64_t>(x.size()) == b.rows * b.cols, "the input is [tokens, hidden]");
+  const std::vector<std::byte> bytes = encode(b.element, x);
+  std::memcpy(memory(Buf::x), bytes.data(), bytes.size());
+}
+
+void EmulatorSession::poison_buffers() {
+  for (const Buffer& b : plan_.buffers)
+    if (b.id != Buf::x) std::memset(memory(b.id), 0xff, static_cast<size_t>(b.bytes()));
+}
+
+Matrix EmulatorSession::read(Buf id) const {
+  const Buffer& b = buffer(id);
+  Matrix values(b.rows, b.cols);
+  decode(b.element, {memory(id), static_cast<size_t>(b.bytes())},
+         {values.data(), static_cast<size_t>(values.size())});
+  return values;
+}
+
+void EmulatorSession::write(Buf id, const Matrix& values) {
+  const Buffer& b = buffer(id);
+  check(values.rows() == b.rows && values.cols() == b.cols, "a matrix has the shape of its buffer");
+  const auto bytes =
+      encode(b.element, std::span<const double>(values.data(), size_t(values.size())));
+  std::memcpy(memory(id), bytes.data(), bytes.size());
+}
+
+void EmulatorSession::compile(std::span<const int> steps, std::span<const Choice> choices) {
+  std::vector<JitRequest> requests;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = plan_.steps.at(static_cast<size_t>(steps[i]));
+    const Choice& choice = choices[i];
+    check(choice.kernel != nullptr && choice.kernel->op == step.op && choice.kernel->instance,
+          step.name + " has a GPU kernel for its op");
+    std::string why = choice.kernel->legal(choice.tile);
+    if (why.empty()) why = choice.kernel->fits(choice.tile, plan_, step, device_);
+    if (!why.empty())
+      throw AttemptError(Status::illegal,
+                         fmt::format("{}: {} with tile '{}': {}", step.name, choice.kernel->name,
+                                     to_text(choice.tile), why));
+    requests.push_back({choice.kernel->header, choice.kernel->instance(choice.tile, plan_, step)});
+  }
+  instances_->prepare(requests);
+}
+
+gpu::Args EmulatorSession::args(const Step& step, int set) {
+  BufferPointers at{};
+  for (const Buffer& b : plan_.buffers) at[static_cast<size_t>(b.id)] = memory(b.id);
+  gpu::Args a = gpu_args(plan_, step, at);
+  const LayerWeights& w = sets_.at(static_cast<size_t>(set));
+  a.router = w.router;
+  a.selection_bias = w.selection_bias;
+  a.gate_up = w.gate_up;
+  a.down = w.down;
+  a.gate_up_scale = w.gate_up_scale;
+  a.down_scale = w.down_scale;
+  a.barrier = barrier_.data();
+  return a;
+}
+
+void EmulatorSession::check_guards(const std::string& kernel) const {
+  for (const Buffer& b : plan_.buffers)
+    if (!is_guard(memory(b.id) - kGuardBytes) || !is_guard(memory(b.id) + b.bytes()))
+      throw AttemptError(Status::wrong, fmt::format("{}: a store outside buffer {} ({} bytes)",
+                                                    kernel, to_name(b.id), b.bytes()));
+}
+
+double EmulatorSession::launch(int step, const Choice& choice, int set) {
+  const Step& s = plan_.steps[static_cast<size_t>(step)];
+  const std::string instance = choice.kernel->instance(choice.tile, plan_, s);
+  const gpu::Args a = args(s, set);
+  const auto start = std::chrono::steady_clock::now();
+  emulate({.kernel = instance,
+           .run = instances_->find(instance),
+           .args = &a,
+           .launch = choice.kernel->launch(choice.tile, plan_, s, device_),
+           .wave = device_.wave,
+           .cooperative = choice.kernel->cooperative,
+           .seed = seed_++,
+           .host_threads = host_threads_});
+  const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
+  check_guards(instance);
+  return us.count();
+}
+
+RunTimes EmulatorSession::run(std::span<const Choice> choices, int set) {
+  check(choices.size() == plan_.steps.size(), "every step has a choice");
+  std::vector<int> steps(choices.size());
+  std::iota(steps.begin(), steps.end(), 0);
+  compile(steps, choices);
+  RunTimes times;
+  for (int step : steps) {
+    times.step_us.push_back(launch(step, choices[static_cast<size_t>(step)], set));
+    times.layer_us += times.step_us.back();
+  }
+  return times;
+}
+
+double EmulatorSession::run_step(int step, const Choice& choice, int set) {
+  compile(std::array{step}, std::array{choice});
+  return launch(step, choice, set);
+}
+
+}  // namespace fse
