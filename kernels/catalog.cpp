@@ -44,6 +44,15 @@ std::vector<const KernelDef*> kernels_for(Op op, const std::string& device_kind)
   return rows;
 }
 
+std::vector<const KernelDef*> kernels_for(const LayerPlan& plan, const Step& step,
+                                          const DeviceInfo& device) {
+  auto rows = kernels_for(step.op, device.kind);
+  std::stable_partition(rows.begin(), rows.end(), [&](const KernelDef* def) {
+    return def->preferred != nullptr && def->preferred(plan, step);
+  });
+  return rows;
+}
+
 std::vector<Tile> tiles(const KernelDef& def, const LayerPlan& plan, const Step& step,
                         const DeviceInfo& device) {
   const auto runs = [&](const Tile& tile) {
@@ -76,7 +85,7 @@ std::string missing_kernel(const LayerPlan& plan, const DeviceInfo& device) {
 std::vector<Choice> default_choices(const LayerPlan& plan, const DeviceInfo& device) {
   std::vector<Choice> choices;
   for (const Step& step : plan.steps) {
-    const auto rows = kernels_for(step.op, device.kind);
+    const auto rows = kernels_for(plan, step, device);
     const auto row = std::find_if(rows.begin(), rows.end(), [&](const KernelDef* def) {
       return def->fits(def->default_tile(plan, step, device), plan, step, device).empty();
     });

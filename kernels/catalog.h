@@ -30,6 +30,8 @@ struct KernelDef {
   std::string (*fits)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&);
   // A tile that is right for every shape, if not the fastest: what runs untuned.
   Tile (*default_tile)(const LayerPlan&, const Step&, const DeviceInfo&);
+  // Whether an untuned step had rather run this than the rows before it; nullptr: never.
+  bool (*preferred)(const LayerPlan&, const Step&) = nullptr;
   // device == "cpu": called by every thread of the team; see kernels/cpu/team.h.
   void (*run_cpu)(const CpuArgs&, const Tile&, Team&) = nullptr;
   // device == "hip": the header below kernels/device to include, the instance to compile (a name
@@ -45,8 +47,10 @@ struct KernelDef {
 // order.
 std::vector<Tile> tiles(const KernelDef&, const LayerPlan&, const Step&, const DeviceInfo&);
 
-// The rows that implement an op on a device kind, the default kernel first.
+// The rows that implement an op on a device kind.
 std::vector<const KernelDef*> kernels_for(Op, const std::string& device_kind);
+// Those of a step, the ones to try first in front.
+std::vector<const KernelDef*> kernels_for(const LayerPlan&, const Step&, const DeviceInfo&);
 std::span<const KernelDef> catalog();
 
 // Why no kernel's default tile takes one of the plan's steps on this device; "" where all have one.

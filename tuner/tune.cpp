@@ -285,7 +285,7 @@ double Ledger::floor_us(const Work& work) const {
 std::vector<Choice> candidates(const LayerPlan& plan, const Step& step, const DeviceInfo& device,
                                const std::vector<TileRestriction>& restrictions) {
   std::vector<Choice> all;
-  for (const KernelDef* kernel : kernels_for(step.op, device.kind))
+  for (const KernelDef* kernel : kernels_for(plan, step, device))
     for (Tile& tile : tiles(*kernel, plan, step, device)) {
       Choice choice{kernel, std::move(tile)};
       if (all.empty() || kept(choice, step, restrictions)) all.push_back(std::move(choice));

@@ -23,6 +23,19 @@ void run(const CpuArgs& a, const Tile& tile, Team& team) {
                team);
 }
 
+// Tokens that an average weight of the step is multiplied with.
+double tokens_per_weight(const LayerPlan& plan, const Step& step) {
+  const bool grouped = step.op == Op::grouped_stage1 || step.op == Op::grouped_stage2;
+  const RoutingSpec& r = plan.layer.routing;
+  return grouped ? static_cast<double>(plan.tokens) * r.top_k / r.experts : plan.tokens;
+}
+
+// A weight arrives in the time of about three multiplications by it (see row_steps.cpp): well above
+// that the multipliers decide.
+bool preferred(const LayerPlan& plan, const Step& step) {
+  return tokens_per_weight(plan, step) >= 8;
+}
+
 Tile default_tile(const LayerPlan&, const Step&, const DeviceInfo& device) {
   const bool many_registers = device.arch.rfind("AVX3", 0) == 0 || device.arch == "NEON";
   return {{{"tokens", many_registers ? 6 : 2}, {"depth", 512}, {"block", 128}}};
@@ -38,6 +51,7 @@ KernelDef row(const char* name, Op op) {
           .legal = always_legal,
           .fits = always_fits,
           .default_tile = default_tile,
+          .preferred = preferred,
           .run_cpu = run};
 }
 

@@ -8,34 +8,50 @@ namespace {
 void run(const CpuArgs& a, const Tile& tile, Team& team) {
   const StreamTile stream{tile.at("rows"), tile.at("prefetch") == 1, tile.at("shift") == 1};
   StreamInputs inputs;
+  const bool alone = tile.at("threads") == 1;
+  if (alone && team.rank() > 0) return;
+  Team self = team.alone();
   run_row_step(a,
                {.dot = [&](const DotRows& job) { dot_stream(job, stream, inputs, team.scratch()); },
                 .block = tile.at("block"),
                 .batch = 32,
                 .dynamic = tile.at("dynamic") == 1},
-               team);
+               alone ? self : team);
+}
+
+std::string legal(const Tile& tile) {
+  if (tile.at("threads") == 1 && tile.at("dynamic") == 1)
+    return "dynamic=1: one thread has nobody to claim pieces from";
+  return "";
 }
 
 std::string fits(const Tile& tile, const LayerPlan& plan, const Step& step, const DeviceInfo&) {
+  const bool small = step.op == Op::gate_gemm && step.row_end - step.row_begin <= 16;
+  if (tile.at("threads") == 1 && !small)
+    return "threads=1: only for a gate of up to 16 rows, which is read before a thread has woken";
   const bool fp8 = plan.layer.dtype == DType::fp8_block128 && step.op != Op::gate_gemm;
   if (tile.at("shift") == 0 || fp8) return "";
   return "shift=1: only fp8_block128 weights are widened by shifts";
 }
 
 Tile default_tile(const LayerPlan&, const Step&, const DeviceInfo&) {
-  return {{{"rows", 1}, {"block", 128}, {"prefetch", 1}, {"shift", 0}, {"dynamic", 0}}};
+  return {
+      {{"rows", 1}, {"block", 128}, {"prefetch", 1}, {"shift", 0}, {"dynamic", 0}, {"threads", 0}}};
 }
 
 KernelDef row(const char* name, Op op) {
   return {.name = name,
           .op = op,
           .device = "cpu",
-          .axes = {{"rows", {1, 4}},           // weight rows read side by side
-                   {"block", {64, 128, 256}},  // weight rows per piece of work
-                   {"prefetch", {0, 1}},       // by instruction, or by the hardware alone
-                   {"shift", {0, 1}},          // fp8: codes widened by shifts, or through f16
-                   {"dynamic", {0, 1}}},       // pieces claimed one by one, or shared evenly
-          .legal = always_legal,
+          .axes = {{"rows", {1, 4}},  // weight rows read side by side
+                   {"block",
+                    {64, 128, 256,
+                     2048}},  // weight rows per piece of work; 2048: most models' whole experts
+                   {"prefetch", {0, 1}},  // by instruction, or by the hardware alone
+                   {"shift", {0, 1}},     // fp8: codes widened by shifts, or through f16
+                   {"dynamic", {0, 1}},   // pieces claimed one by one, or shared evenly
+                   {"threads", {0, 1}}},  // 0: all there are
+          .legal = legal,
           .fits = fits,
           .default_tile = default_tile,
           .run_cpu = run};

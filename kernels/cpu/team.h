@@ -66,12 +66,16 @@ class Team {
       : rank_(rank), size_(size), barrier_(barrier), counter_(counter), scratch_(scratch) {}
   int rank() const { return rank_; }
   int size() const { return size_; }
-  void wait() { barrier_.wait(); }
+  void wait() {
+    if (size_ > 1) barrier_.wait();
+  }
   // This thread's contiguous share of [0, n), in whole units of `grain` but for the last.
   std::pair<int64_t, int64_t> share(int64_t n, int64_t grain = 1) const;
   // The next piece of dynamically shared work; the backend resets it to 0 before each step.
   int64_t next() { return counter_.fetch_add(1, std::memory_order_relaxed); }
   Scratch& scratch() { return scratch_; }
+  // A team of this thread only: its barriers wait for nobody.
+  Team alone() { return {0, 1, barrier_, counter_, scratch_}; }
 
  private:
   int rank_, size_;

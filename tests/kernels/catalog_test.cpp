@@ -46,7 +46,7 @@ TEST_CASE("default tiles are legal, fit, and lead the list; lists can be searche
             CHECK(kernel->fits(tile, plan, step, device) == "");
             const std::vector<Tile> all = tiles(*kernel, plan, step, device);
             CHECK(all.front() == tile);
-            CHECK(all.size() <= 48);
+            CHECK(all.size() <= 64);
             for (size_t i = 1; i < all.size(); ++i) CHECK(!(all[i] == tile));
             for (const Tile& t : all) CHECK(tile_from_text(to_text(t)) == t);
           }

@@ -101,11 +101,39 @@ TEST_CASE("a tile that is no point of the kernel's axes is refused before any th
   std::vector<Choice> choices = default_choices(layer.plan, layer.device);
   choices[0].tile = tile_from_text("warps=8");
   CHECK_THROWS_WITH_AS(layer.session->run(choices, 0), doctest::Contains("warps=8"), Error);
-  choices[0].tile = tile_from_text("rows=4 block=128 prefetch=1 shift=1 dynamic=0");
+  choices[0].tile = tile_from_text("rows=4 block=128 prefetch=1 shift=1 dynamic=0 threads=0");
   CHECK_THROWS_WITH_AS(layer.session->run(choices, 0), doctest::Contains("only fp8_block128"),
                        Error);
-  choices[0].tile = tile_from_text("rows=3 block=128 prefetch=1 shift=0 dynamic=0");
+  choices[0].tile = tile_from_text("rows=3 block=128 prefetch=1 shift=0 dynamic=0 threads=0");
   CHECK_THROWS_AS(layer.session->run(choices, 0), Error);
+}
+
+TEST_CASE("tiles of one thread are for small gates, and claim nothing") {
+  const CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {}, 4);
+  const KernelDef& gate = *kernels_for(Op::gate_gemm, "cpu").front();
+  Tile tile = tile_from_text("rows=1 block=128 prefetch=1 shift=0 dynamic=1 threads=1");
+  CHECK(gate.legal(tile).starts_with("dynamic=1"));
+  tile = tile_from_text("rows=1 block=128 prefetch=1 shift=0 dynamic=0 threads=1");
+  CHECK(gate.legal(tile).empty());
+  for (const Step& step : layer.plan.steps)
+    if (step.op == Op::gate_gemm)
+      CHECK(gate.fits(tile, layer.plan, step, layer.device).empty() ==
+            (step.name == "shared_gate"));
+}
+
+TEST_CASE("an untuned step runs what suits its tokens, and the tuner tries that first") {
+  const LayerSpec spec = layer_of({80, 24, 60, 4, 48}, DType::f32);
+  for (int tokens : {4, 1000}) {
+    const CpuLayer layer(spec, {}, tokens, 1, false);
+    const auto choices = default_choices(layer.plan, layer.device);
+    for (size_t i = 0; i < choices.size(); ++i) {
+      const Step& step = layer.plan.steps[i];
+      CHECK(choices[i].kernel == kernels_for(layer.plan, step, layer.device).front());
+      if (step.op == Op::grouped_stage1)
+        CHECK(choices[i].kernel->name ==
+              (tokens == 4 ? "cpu.grouped_stage1.stream" : "cpu.grouped_stage1.block"));
+    }
+  }
 }
 
 TEST_CASE("phases share threads between the streams and keep every step") {
