@@ -221,8 +221,8 @@ void add_report(CLI::App& app, Request& request) {
   command->footer(
       compare_help() +
       "The gate breaks where a pair's whole interval lies above the limit.\n"
-      "Examples: fselab report --db results.db --format html --out report.html\n"
-      "          fselab report --db results.db --compare variant.shared=mlp variant.shared=slot\n");
+      "Example: fselab report --db results.db --format html --out report.html\n"
+      "         fselab report --db results.db --compare variant.shared=mlp variant.shared=slot\n");
   command->callback([&] {
     request.action = [&] {
       request.report.db = request.db;
