@@ -25,6 +25,7 @@
 #include "experiments/sweep.h"
 #include "experiments/verify.h"
 #include "experiments/write_report.h"
+#include "reports/compare.h"
 
 namespace fse {
 namespace {
@@ -53,12 +54,13 @@ const char* const kSweepHelp =
 
 // What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
 struct Request {
-  std::string sweep, model, device = "auto", db, study, format = "md", out, tiles = "default", dir;
+  std::string sweep, model, device = "auto", db, study, tiles = "default", dir;
   std::string command;  // as typed
   std::vector<std::string> overrides;
   bool steps = false, quiet = false;
   ShowOptions show;
   CompileOptions compile;
+  ReportOptions report;
   std::function<int()> action;
 };
 
@@ -205,17 +207,27 @@ void add_report(CLI::App& app, Request& request) {
       app.add_subcommand("report", "Compare the variants of a study that a database holds");
   command->add_option("--db", request.db, "A database that `run` wrote")->required();
   command->add_option("--study", request.study, "Its name; left out: the newest");
-  command->add_option("--format", request.format, "md")
-      ->check(CLI::IsMember({"md"}))
+  ReportOptions& options = request.report;
+  command->add_option("--format", options.format, "md | csv | json | html (one offline file)")
+      ->check(CLI::IsMember({"md", "csv", "json", "html"}))
       ->capture_default_str();
-  command->add_option("--out", request.out, "A file; left out: standard output");
-  command->footer("Example: fselab report --db results.db --study quickstart --out report.md");
+  command->add_option("--out", options.out, "A file; left out: standard output");
+  command->add_option("--compare", options.compare, "Two selections A B, A the baseline")
+      ->expected(2);
+  command->add_option("--against", options.against, "B is taken from this database");
+  command->add_option("--gate", options.gate, "With --compare: 'layer_time_us<=+3%', else exit 1");
+  command->add_option("--junit", options.junit,
+                      "With --compare: a test case per pair, to this file");
+  command->footer(
+      compare_help() +
+      "The gate breaks where a pair's whole interval lies above the limit.\n"
+      "Example: fselab report --db results.db --format html --out report.html\n"
+      "         fselab report --db results.db --compare variant.shared=mlp variant.shared=slot\n");
   command->callback([&] {
     request.action = [&] {
-      std::optional<std::string> study;
-      if (!request.study.empty()) study = request.study;
-      write_report({.db = request.db, .study = study, .out = request.out});
-      return 0;
+      request.report.db = request.db;
+      if (!request.study.empty()) request.report.study = request.study;
+      return write_report(request.report);
     };
   });
 }

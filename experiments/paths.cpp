@@ -38,6 +38,18 @@ fs::path device_headers_dir() {
   return fs::is_directory(installed, error) ? installed : fs::path(FSELAB_SOURCE_DEVICE);
 }
 
+fs::path reports_dir() {
+  std::error_code error;
+  const fs::path installed = share_dir() / "reports";
+  return fs::is_directory(installed, error) ? installed : fs::path(FSELAB_SOURCE_REPORTS);
+}
+
+fs::path chart_libraries() {
+  std::error_code error;
+  const fs::path installed = share_dir() / "reports/charts.js";
+  return fs::exists(installed, error) ? installed : fs::path(FSELAB_BUILT_CHARTS);
+}
+
 fs::path kernel_cache_dir() {
   const passwd* user = ::getpwuid(::getuid());
   if (!user || !user->pw_dir || !*user->pw_dir) return {};

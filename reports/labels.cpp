@@ -68,6 +68,12 @@ std::string full_name(const Case& c, const Varying& say) {
                      .seed = say.seed});
 }
 
+std::string plain_name(const Case& c) {
+  return fmt::format("{} {} tp={} {} {} {}{}", c.layer.model, to_name(c.layer.dtype), c.tp,
+                     to_text(c.routing), to_name(c.cache), c.device,
+                     c.seed == 1 ? "" : fmt::format(" seed={}", c.seed));
+}
+
 std::string short_name(const Case& c, const Varying& say) {
   Varying shown = say;
   shown.dtype = true;

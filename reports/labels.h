@@ -16,6 +16,7 @@ Varying varying(const ReportData&);
 std::string label(const Variant&, const Varying&);  // "fused/fused/slot"
 // "qwen3-next-80b-a3b bf16 tp=1 routing=uniform cache=cold_weights": everything / what varies.
 std::string full_name(const Case&, const Varying&);
+std::string plain_name(const Case&);  // everything, as plain text
 std::string short_name(const Case&, const Varying&);
 
 // "3.1 % (74 us) below", "0.4 % (9 us) above": a change in time, in words.

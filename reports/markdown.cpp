@@ -228,4 +228,10 @@ std::string to_markdown(const ReportData& data) {
   return text + failures(data) + provenance(data);
 }
 
+std::string headline_markdown(const ReportData& data) {
+  std::string text = lead(all_fastest(data), varying(data));
+  text.erase(text.find_last_not_of('\n') + 1);
+  return text;
+}
+
 }  // namespace fse

@@ -12,4 +12,7 @@ std::string to_markdown(const ReportData&);
 // Its beginning only, for the end of a run: headline, summary, and what has no number.
 std::string to_summary(const ReportData&);
 
+// Only the headline: what is fastest, by how much, against what.
+std::string headline_markdown(const ReportData&);
+
 }  // namespace fse

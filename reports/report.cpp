@@ -146,7 +146,8 @@ const VariantResult* WorkloadResult::baseline_of(const VariantResult& v) const {
 
 ReportData load_report(const Store& store, const std::optional<std::string>& study_name) {
   const int64_t id = find_study(store, study_name);
-  ReportData data{.study = store.study(id),
+  ReportData data{.study_id = id,
+                  .study = store.study(id),
                   .series = {},
                   .environments = store.environments(id),
                   .attempt_counts = store.attempt_counts(id),

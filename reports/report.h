@@ -39,6 +39,7 @@ struct Series {
 };
 
 struct ReportData {
+  int64_t study_id = 0;
   StudyRecord study;
   std::vector<Series> series;
   std::vector<Environment> environments;

@@ -1,0 +1,17 @@
+#pragma once
+#include "reports/grid.h"
+#include "reports/report.h"
+
+namespace fse {
+
+// The report as flat rows: what CSV, JSON and the page show. reports/report.schema.json describes
+// the columns; they are only ever added to.
+Grid result_rows(const ReportData&);       // one per case, measured or not
+Grid step_rows(const ReportData&);         // one per step of every measured layer
+Grid load_rows(const ReportData&);         // rows per expert of the first round, by workload
+Grid environment_rows(const ReportData&);  // where it was measured
+Grid failure_rows(const ReportData&);      // attempts without a usable number, alike ones together
+// Every tile tried for a step, in order; of more than `most` an evenly spaced part.
+Grid tile_rows(const Store&, const ReportData&, int64_t most = 10'000);
+
+}  // namespace fse
