@@ -22,6 +22,7 @@
 #include "experiments/paths.h"
 #include "experiments/plan_sweep.h"
 #include "experiments/run.h"
+#include "experiments/simulate_command.h"
 #include "experiments/sweep.h"
 #include "experiments/verify.h"
 #include "experiments/write_report.h"
@@ -55,6 +56,7 @@ const char* const kSweepHelp =
 // What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
 struct Request {
   std::string sweep, model, device = "auto", db, study, tiles = "default", dir;
+  std::string simulate_format = "text";
   std::string command;  // as typed
   std::vector<std::string> overrides;
   bool steps = false, quiet = false;
@@ -105,6 +107,29 @@ void add_run(CLI::App& app, Request& request) {
                         .db = request.db,
                         .quiet = request.quiet,
                         .command = request.command});
+    };
+  });
+}
+
+void add_simulate(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand(
+      "simulate",
+      "Predict what a sweep's variants mean for serving on a device of configs/devices");
+  add_sweep_arguments(*command, request);
+  command->add_option("--format", request.simulate_format, "text | json, one object per row")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  command->footer(
+      "The sweep has serving: {isl: [1000], osl: [1000], concurrency: [4, 8, 16, 32],\n"
+      "framework: vllm-0.19-rocm}. Without dtypes, weights are fp8_block128 where the device has\n"
+      "fp8, else bf16. gain_low and gain_high are a 90 % interval from the parameters' spreads.\n"
+      "Example: fselab simulate serving.yaml device=mi355x --format json");
+  command->callback([&] {
+    request.action = [&] {
+      simulate_sweep({.sweep = request.sweep,
+                      .overrides = request.overrides,
+                      .json = request.simulate_format == "json"});
+      return 0;
     };
   });
 }
@@ -278,6 +303,7 @@ int parse_and_run(int argc, char** argv) {
       "Start with: fselab plan quickstart\nEvery command explains itself: fselab plan --help");
   add_plan(app, request);
   add_run(app, request);
+  add_simulate(app, request);
   add_verify(app, request);
   add_capabilities(app, request);
   add_db_command(app, [&](std::function<int()> action) { request.action = std::move(action); });

@@ -234,6 +234,11 @@ class Expander {
 
 Expansion expand(const SweepSpec& spec, const DeviceInfo& device,
                  const std::filesystem::path& configs_dir) {
+  if (spec.tokens.empty())
+    fail_usage(
+        fmt::format("sweep {}: no key 'tokens', expected it where layers run; `serving` "
+                    "alone is for fselab simulate",
+                    spec.study));
   require_known_tiles(spec.tune, device.kind);
   Expander expander(spec, device);
   for (const ModelEntry& entry : spec.models) expander.add_model(entry, configs_dir);

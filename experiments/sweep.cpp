@@ -20,9 +20,9 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxTokens = 1 << 20;
 constexpr size_t kMaxSweepBytes = 1 << 20;
-const std::vector<std::string> kSweepKeys{"study",    "models", "device",  "dtypes", "activations",
-                                          "tokens",   "tp",     "routing", "seeds",  "variants",
-                                          "baseline", "tune",   "tiles",   "measure"};
+const std::vector<std::string> kSweepKeys{"study",    "models", "device",  "dtypes",  "activations",
+                                          "tokens",   "tp",     "routing", "seeds",   "variants",
+                                          "baseline", "tune",   "tiles",   "measure", "serving"};
 
 const YamlNode& required(const YamlNode& root, const std::string& key) {
   const YamlNode* node = find_key(root, key);
@@ -44,7 +44,9 @@ SweepSpec read_tree(const YamlNode& root, const fs::path& folder) {
   spec.study = read_study(required(root, "study"));
   for (const YamlNode& model : read_list(required(root, "models"), "models"))
     spec.models.push_back(read_model(model, folder));
-  spec.tokens = read_integers(required(root, "tokens"), "tokens", 1, kMaxTokens);
+  if (const auto* n = find_key(root, "serving")) spec.serving = read_serving(*n);
+  if (find_key(root, "tokens") != nullptr || !spec.serving)
+    spec.tokens = read_integers(required(root, "tokens"), "tokens", 1, kMaxTokens);
   if (const auto* n = find_key(root, "device")) spec.device = read_device(*n);
   if (const auto* n = find_key(root, "dtypes")) spec.dtypes = read_names<DType>(*n, "dtypes");
   if (const auto* n = find_key(root, "activations"))

@@ -42,13 +42,20 @@ struct BaselineSpec {
 inline constexpr BaselineSpec kDefaultBaseline{
     .gate = Gate::separate, .topk = Topk::unfused, .shared = Shared::mlp};
 
+// What `simulate` serves: every combination of prompt length, answer length and concurrency.
+struct ServingSpec {
+  std::vector<int> isl, osl, concurrency;
+  std::string framework = "vllm-0.19-rocm";
+};
+
 struct SweepSpec {
   std::string study;
   std::vector<ModelEntry> models;
   std::string device = "auto";
   std::vector<DType> dtypes{DType::bf16};
   std::vector<Activations> activations{Activations::bf16};
-  std::vector<int> tokens;
+  std::vector<int> tokens;  // empty only where `serving` is given
+  std::optional<ServingSpec> serving;
   std::vector<int> tp{1};
   std::vector<RoutingDistribution> routing{RoutingDistribution{}};
   std::vector<uint64_t> seeds{1};

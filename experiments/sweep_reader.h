@@ -18,5 +18,6 @@ VariantAxes read_variants(const YamlNode&);
 BaselineSpec read_baseline(const YamlNode&);
 TuneSpec read_tune(const YamlNode* tune, const YamlNode* tiles);  // nullptr: the key is left out
 MeasureSpec read_measure(const YamlNode&);
+ServingSpec read_serving(const YamlNode&);
 
 }  // namespace fse

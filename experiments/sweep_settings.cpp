@@ -147,4 +147,19 @@ MeasureSpec read_measure(const YamlNode& node) {
   return measure;
 }
 
+ServingSpec read_serving(const YamlNode& node) {
+  require_map(node, "serving", {"isl", "osl", "concurrency", "framework"});
+  const auto lengths = [&](const std::string& key, int lowest, int highest) {
+    const YamlNode* list = find_key(node, key);
+    if (list == nullptr) fail_value(node, "serving", "isl, osl and concurrency");
+    return read_integers(*list, "serving." + key, lowest, highest);
+  };
+  ServingSpec spec{.isl = lengths("isl", 1, 1 << 20),
+                   .osl = lengths("osl", 2, 1 << 20),
+                   .concurrency = lengths("concurrency", 1, 4096)};
+  if (const YamlNode* n = find_key(node, "framework"))
+    spec.framework = read_text(*n, "serving.framework", "a framework such as vllm-0.19-rocm");
+  return spec;
+}
+
 }  // namespace fse

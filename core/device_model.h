@@ -1,0 +1,60 @@
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fse {
+
+// Where a number comes from; printed beside everything that rests on it.
+struct Provenance {
+  std::string source, date, kind;  // kind: measured | published | datasheet | inferred
+};
+
+struct AllReduce {
+  int tp = 0;
+  double bytes = 0, us = 0;
+};
+
+// What the simulator knows of a device. Rates are of the whole package: GB/s = 10^9 bytes.
+struct DeviceModel {
+  std::string name, arch;
+  double compute_units = 0;
+  double clock_ghz = 0;
+  double memory_gb = 0;
+  double peak_gbs = 0;       // what the memory can do at most: the bound no prediction undercuts
+  double read_gbs = 0;       // what streaming kernels reach
+  double llc_mb = 0;         // the last-level cache
+  double llc_gbs = 0;        // from it
+  double workgroup_gbs = 0;  // what one workgroup draws
+  double bf16_tflops = 0;    // dense peaks
+  double fp8_tflops = 0;     // 0: none
+  double gemm_share = 0;     // of the peak that a large dense GEMM reaches
+  double grouped_share = 0;  // of the peak that the grouped kernel reaches
+  double launch_us = 0;      // one dependent small kernel in a graph: its gap and its floor
+  double stream_us = 0;      // the same, launched from a stream
+  double grouped_us = 0;     // the grouped kernel's fixed part
+  double event_us = 0;       // fork or join of a second stream
+  double interference = 0;   // by which overlapped branches slow each other
+  double link_gbs = 0;       // to one peer, per direction
+  double link_us = 0;        // of a collective over TP ranks without bytes
+  std::vector<AllReduce> all_reduce;  // measured points, by tp and bytes
+  std::vector<std::pair<std::string, Provenance>> provenance;
+};
+
+// One number of a device file: its key, its unit, and the range that makes sense.
+struct DeviceField {
+  std::string_view name, unit;
+  double DeviceModel::*value;
+  double lowest, highest;
+  bool required;
+  double spread;  // half width of its 90 % interval, relative: what a prediction's interval uses
+};
+std::span<const DeviceField> device_fields();
+const DeviceField* find_device_field(std::string_view name);
+
+// Time of one all-reduce: the nearest measured points of this degree, scaled in bytes between them;
+// without any, latency and the bytes over the links of a ring.
+double all_reduce_us(const DeviceModel&, int tp, double bytes);
+
+}  // namespace fse

@@ -1,0 +1,171 @@
+#include "core/serving_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/error.h"
+#include "core/strict_json.h"
+
+namespace fse {
+namespace {
+
+constexpr double kAttentionShare = 0.6;  // of the memory rate that paged attention reaches
+
+int read_int(const nlohmann::json& config, const char* key, int otherwise) {
+  const auto found = config.find(key);
+  return found != config.end() && found->is_number_integer() ? found->get<int>() : otherwise;
+}
+
+double sum(const std::vector<KernelTime>& kernels) {
+  double us = 0;
+  for (const KernelTime& kernel : kernels) us += kernel.us;
+  return us;
+}
+
+// Everything of a step that depends on its rows alone.
+double rows_us(const ServingCase& c, const DeviceModel& d, int tokens) {
+  const ModelShape& s = c.shape;
+  const int linear = s.layers - s.full_attention_layers;
+  double us = s.full_attention_layers * sum(attention_kernels(c, d, tokens, false));
+  if (linear > 0) us += linear * sum(attention_kernels(c, d, tokens, true));
+  us += (s.layers - s.dense_layers) * sum(moe_kernels(c, d, tokens));
+  const double dense = 3.0 * s.hidden * s.dense_width / c.tp;
+  us += s.dense_layers * (5 * d.launch_us + dense / (d.read_gbs * 1e3) +
+                          2 * tokens * dense / (d.bf16_tflops * d.gemm_share * 1e6));
+  return us + 2.0 * s.vocab * s.hidden / c.tp / (d.read_gbs * 1e3);  // the head, bf16
+}
+
+double cache_us(const ServingCase& c, const DeviceModel& d, int sequences, double context) {
+  const ModelShape& s = c.shape;
+  const double per_token = 4.0 * std::max(1, s.kv_heads / c.tp) * s.head_dim;
+  const double state = s.linear_state_bytes / c.tp * (s.layers - s.full_attention_layers);
+  return (s.full_attention_layers * per_token * context + state * sequences) /
+         (d.read_gbs * kAttentionShare * 1e3);
+}
+
+struct Request {
+  int prefilled = 0, produced = 0;
+  double start = 0, first = 0;
+};
+
+double percentile(std::vector<double> values, double share) {
+  std::sort(values.begin(), values.end());
+  const double at = share * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<size_t>(at);
+  const size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (at - static_cast<double>(below)) * (values[above] - values[below]);
+}
+
+}  // namespace
+
+ModelShape read_model_shape(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  const nlohmann::json c = parse_strict_json(text.str(), file.string(), 16);
+  if (c.contains("kv_lora_rank") && !c["kv_lora_rank"].is_null())
+    throw Refused(fmt::format("{}: kv_lora_rank: latent attention is not modelled in serving",
+                              file.string()));
+  ModelShape s{.layers = read_int(c, "num_hidden_layers", 0),
+               .dense_layers = read_int(c, "first_k_dense_replace", 0),
+               .hidden = read_int(c, "hidden_size", 0),
+               .heads = read_int(c, "num_attention_heads", 0),
+               .dense_width = read_int(c, "intermediate_size", 0),
+               .vocab = read_int(c, "vocab_size", 0)};
+  if (s.layers < 1 || s.hidden < 1 || s.heads < 1 || s.vocab < 1)
+    fail_usage(
+        fmt::format("{}: expected num_hidden_layers, hidden_size, num_attention_heads and "
+                    "vocab_size, each at least 1",
+                    file.string()));
+  s.kv_heads = read_int(c, "num_key_value_heads", s.heads);
+  s.head_dim = read_int(c, "head_dim", s.hidden / s.heads);
+  const int every = std::max(1, read_int(c, "full_attention_interval", 1));
+  s.full_attention_layers = s.layers / every;
+  const int key = read_int(c, "linear_num_key_heads", 0) * read_int(c, "linear_key_head_dim", 0);
+  const int values = read_int(c, "linear_num_value_heads", 0);
+  s.linear_out = values * read_int(c, "linear_value_head_dim", 0);
+  s.linear_in = 2 * key + 2 * s.linear_out;
+  // One f32 matrix [key, value] per value head, read and written.
+  s.linear_state_bytes = 8.0 * s.linear_out * read_int(c, "linear_key_head_dim", 0);
+  return s;
+}
+
+double step_us(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f, int tokens,
+               int sequences, double context) {
+  return rows_us(c, d, tokens) + cache_us(c, d, sequences, context) + f.host_us +
+         f.host_token_us * sequences;
+}
+
+ServingTimes simulate_serving(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f) {
+  check(c.concurrency > 0 && c.isl > 0 && c.osl > 1, "requests have a prompt and two tokens");
+  std::map<int, double> known;  // rows -> time
+  std::vector<Request> running(static_cast<size_t>(c.concurrency));
+  std::vector<double> ttft, tpot;
+  const int wanted = 4 * c.concurrency;
+  int started = c.concurrency;
+  double now = 0;
+  while (static_cast<int>(ttft.size()) < wanted) {
+    int rows = 0, sequences = 0;
+    double context = 0;
+    std::vector<int> share(running.size(), 0);
+    for (size_t i = 0; i < running.size(); ++i)
+      if (running[i].produced > 0) share[i] = 1, ++rows;
+    for (size_t i = 0; i < running.size(); ++i) {
+      if (running[i].produced == 0) {
+        share[i] = std::min(c.isl - running[i].prefilled, f.max_batched_tokens - rows);
+        rows += std::max(0, share[i]);
+      }
+      if (share[i] <= 0) continue;
+      ++sequences;
+      context += running[i].prefilled + running[i].produced;
+    }
+    const auto found = known.try_emplace(rows, 0.0);
+    if (found.second) found.first->second = rows_us(c, d, rows);
+    now += found.first->second + cache_us(c, d, sequences, context) + f.host_us +
+           f.host_token_us * sequences;
+    for (size_t i = 0; i < running.size();) {
+      Request& r = running[i];
+      if (share[i] > 0 && r.produced == 0) r.prefilled += share[i];
+      if (share[i] > 0 && r.prefilled == c.isl && r.produced++ == 0) r.first = now;
+      if (r.produced < c.osl) {
+        ++i;
+        continue;
+      }
+      ttft.push_back((r.first - r.start) / 1e3);
+      tpot.push_back((now - r.first) / 1e3 / (c.osl - 1));
+      if (started++ < wanted) {
+        running[i++] = {.start = now};
+      } else {
+        running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
+        share.erase(share.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+    }
+  }
+  const auto mean = [](const std::vector<double>& v) {
+    double total = 0;
+    for (const double x : v) total += x;
+    return total / static_cast<double>(v.size());
+  };
+  const double rate = wanted * double{1} * c.osl / (now / 1e6);
+  return {.ttft_mean_ms = mean(ttft),
+          .tpot_mean_ms = mean(tpot),
+          .tpot_p99_ms = percentile(tpot, 0.99),
+          .output_tok_s = rate,
+          .total_tok_s = rate * (c.isl + c.osl) / c.osl};
+}
+
+double closed_form_ms(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f) {
+  const double context = c.concurrency * (c.isl + c.osl / 2.0);
+  const double step = step_us(c, d, f, c.concurrency, c.concurrency, context);
+  const int chunk = std::min(f.max_batched_tokens, c.isl * c.concurrency);
+  const double prefill = step_us(c, d, f, chunk, 0, 0) / chunk;
+  return (step + c.concurrency * (double{1} * c.isl / c.osl) * prefill) / 1e3;
+}
+
+}  // namespace fse

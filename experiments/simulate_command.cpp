@@ -1,0 +1,229 @@
+#include "experiments/simulate_command.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/model_import.h"
+#include "core/serving_model.h"
+#include "experiments/device_reader.h"
+#include "experiments/paths.h"
+#include "experiments/sweep.h"
+#include "experiments/yaml_tree.h"
+
+namespace fse {
+namespace {
+
+namespace fs = std::filesystem;
+
+// device=mi355x is short for sim:mi355x: nothing else can be simulated.
+std::vector<std::string> named_device(std::vector<std::string> overrides) {
+  for (std::string& text : overrides)
+    if (text.starts_with("device=") && text.find(':') == std::string::npos)
+      text = "device=sim:" + text.substr(7);
+  return overrides;
+}
+
+RoutingPrior prior_of(const SweepSpec& spec, const FrameworkModel& framework, bool stated) {
+  if (!stated) return framework.random_prompts;
+  const RoutingDistribution& routing = spec.routing.front();
+  if (routing.kind == RoutingKind::uniform) return {};
+  if (routing.kind == RoutingKind::zipf)
+    return {.kind = PriorKind::zipf, .parameter = routing.parameter, .counts = {}};
+  throw Refused(fmt::format("routing={}: serving is simulated with uniform or zipf(s) only",
+                            to_text(routing)));
+}
+
+DeviceInfo info_of(const DeviceModel& device) {
+  DeviceInfo info{.name = "sim:" + device.name, .kind = "sim", .arch = device.arch};
+  info.dtypes = {DType::bf16};
+  if (device.fp8_tflops > 0) info.dtypes.push_back(DType::fp8_block128);
+  info.graph = true;
+  return info;
+}
+
+Variant baseline_of(Variant v, const BaselineSpec& base, const LayerSpec& layer) {
+  v.gate = base.gate.value_or(v.gate);
+  v.topk = base.topk.value_or(v.topk);
+  v.shared = layer.has_shared() ? base.shared.value_or(v.shared) : Shared::none;
+  v.experts = base.experts.value_or(v.experts);
+  v.launch = base.launch.value_or(v.launch);
+  return v;
+}
+
+std::vector<Variant> variants_of(const SweepSpec& spec, const LayerSpec& layer,
+                                 const DeviceInfo& info) {
+  std::vector<Variant> all;
+  const auto add = [&](Variant v) {
+    if (!layer.has_shared()) v.shared = Shared::none;
+    if (!check(layer, v, info).empty()) return;
+    if (std::find(all.begin(), all.end(), v) == all.end()) all.push_back(v);
+  };
+  const std::vector<Launch> launches =
+      spec.variants.launch.empty() ? std::vector{Launch::graph} : spec.variants.launch;
+  for (const Gate gate : spec.variants.gate)
+    for (const Topk topk : spec.variants.topk)
+      for (const Shared shared : spec.variants.shared)
+        for (const Launch launch : launches) {
+          const Variant v{gate, topk, shared, Experts::staged, launch};
+          add(baseline_of(v, spec.baseline, layer));
+          add(v);
+        }
+  return all;
+}
+
+double gain_percent(const ServingTimes& times, const ServingTimes& base) {
+  return (times.output_tok_s / base.output_tok_s - 1) * 100;
+}
+
+struct Interval {
+  double low = 0, high = 0;
+};
+
+// Each uncertain parameter moved alone by the half width of its own 90 % interval; the moves are
+// independent, so their squares add. Two points are what no parameter of the model explains.
+Interval gain_interval(const ServingCase& c, const ServingCase& base, const DeviceModel& device,
+                       const FrameworkModel& framework, double gain) {
+  double squares = 2 * 2;
+  const auto closed_gain = [&](const DeviceModel& d) {
+    return (closed_form_ms(base, d, framework) / closed_form_ms(c, d, framework) - 1) * 100;
+  };
+  const double centre = closed_gain(device);
+  for (const DeviceField& field : device_fields()) {
+    DeviceModel moved = device;
+    moved.*field.value *= 1 + field.spread;
+    const double change = field.spread > 0 ? closed_gain(moved) - centre : 0;
+    squares += change * change;
+  }
+  return {gain - std::sqrt(squares), gain + std::sqrt(squares)};
+}
+
+void print_row(const ServingCase& c, const std::string& model, const ServingTimes& times,
+               double gain, const Interval& interval, bool json) {
+  if (json) {
+    const nlohmann::ordered_json row{{"model", model},
+                                     {"tp", c.tp},
+                                     {"isl", c.isl},
+                                     {"osl", c.osl},
+                                     {"concurrency", c.concurrency},
+                                     {"variant", to_label(c.variant)},
+                                     {"dtype", to_name(c.layer.dtype)},
+                                     {"ttft_mean_ms", times.ttft_mean_ms},
+                                     {"tpot_mean_ms", times.tpot_mean_ms},
+                                     {"tpot_p99_ms", times.tpot_p99_ms},
+                                     {"output_tok_s", times.output_tok_s},
+                                     {"total_tok_s", times.total_tok_s},
+                                     {"gain_percent", gain},
+                                     {"gain_low", interval.low},
+                                     {"gain_high", interval.high}};
+    fmt::print("{}\n", row.dump());
+    return;
+  }
+  fmt::print(
+      "{:<24} {:>3} {:>6} {:>6} {:>5}  {:<42} {:>9.1f} {:>8.3f} {:>8.3f} {:>9.1f} {:>9.1f} "
+      "{:>6.1f} [{:.1f}, {:.1f}]\n",
+      model, c.tp, c.isl, c.osl, c.concurrency, to_label(c.variant), times.ttft_mean_ms,
+      times.tpot_mean_ms, times.tpot_p99_ms, times.output_tok_s, times.total_tok_s, gain,
+      interval.low, interval.high);
+}
+
+class Simulation {
+ public:
+  Simulation(const SweepSpec& spec, DeviceModel device, const FrameworkModel& framework,
+             RoutingPrior prior, bool json)
+      : spec_(spec),
+        device_(std::move(device)),
+        framework_(framework),
+        prior_(std::move(prior)),
+        json_(json) {}
+
+  void add_model(const ModelEntry& entry, const fs::path& configs, bool dtypes_stated) {
+    const fs::path file =
+        entry.path.empty() ? configs / "models" / (entry.name + ".json") : entry.path;
+    LayerSpec layer = find_model(entry.path.empty() ? entry.name : file.string(), configs).layer;
+    const ModelShape shape = read_model_shape(file);
+    const DType usual = device_.fp8_tflops > 0 ? DType::fp8_block128 : DType::bf16;
+    const std::vector<DType> dtypes = !entry.dtypes.empty() ? entry.dtypes
+                                      : dtypes_stated       ? spec_.dtypes
+                                                            : std::vector{usual};
+    for (const DType dtype : dtypes)
+      for (const int tp : entry.tp.empty() ? spec_.tp : entry.tp) {
+        layer.dtype = dtype;
+        make_shard(layer, tp, 0);  // refuses a degree that does not divide
+        const std::vector<Variant> variants = variants_of(spec_, layer, info_of(device_));
+        if (variants.empty())
+          throw Refused(
+              fmt::format("{}: no variant of the sweep is legal on {}", entry.name, device_.name));
+        add_workloads({.shape = shape, .layer = layer, .tp = tp, .prior = prior_}, variants,
+                      entry.name);
+      }
+  }
+
+ private:
+  void add_workloads(ServingCase c, const std::vector<Variant>& variants,
+                     const std::string& model) {
+    for (const int isl : spec_.serving->isl)
+      for (const int osl : spec_.serving->osl)
+        for (const int concurrency : spec_.serving->concurrency) {
+          c.isl = isl;
+          c.osl = osl;
+          c.concurrency = concurrency;
+          for (const Variant& v : variants) add_row(c, v, model);
+        }
+  }
+
+  void add_row(ServingCase c, const Variant& v, const std::string& model) {
+    c.variant = v;
+    ServingCase base = c;
+    base.variant = baseline_of(v, spec_.baseline, c.layer);
+    const ServingTimes times = simulate_serving(c, device_, framework_);
+    const double gain =
+        base.variant == v ? 0 : gain_percent(times, simulate_serving(base, device_, framework_));
+    const Interval interval =
+        base.variant == v ? Interval{} : gain_interval(c, base, device_, framework_, gain);
+    print_row(c, model, times, gain, interval, json_);
+  }
+
+  const SweepSpec& spec_;
+  DeviceModel device_;
+  const FrameworkModel& framework_;
+  RoutingPrior prior_;
+  bool json_;
+};
+
+bool states(const SweepSpec& spec, const std::string& key) {
+  const YamlNode root = parse_yaml(spec.yaml_text, "the sweep");
+  return find_key(root, key) != nullptr;
+}
+
+}  // namespace
+
+void simulate_sweep(const SimulateOptions& options) {
+  const fs::path configs = configs_dir();
+  const SweepSpec spec =
+      read_sweep(find_sweep(options.sweep, configs), named_device(options.overrides));
+  if (!spec.serving)
+    fail_usage(
+        fmt::format("sweep {}: no key 'serving', expected serving: {{isl: [1000], osl: "
+                    "[1000], concurrency: [4]}}",
+                    spec.study));
+  const bool simulated = spec.device.starts_with("sim:");
+  if (!simulated)
+    fail_usage(
+        fmt::format("device is '{}', expected a device model, e.g. device=mi355x", spec.device));
+  const FrameworkModel& framework = find_framework(spec.serving->framework);
+  Simulation simulation(spec, find_device_model(spec.device.substr(4), configs), framework,
+                        prior_of(spec, framework, states(spec, "routing")), options.json);
+  if (!options.json)
+    fmt::print(
+        "Predicted, not measured. Columns: model, tp, isl, osl, concurrency, variant, TTFT "
+        "mean ms, TPOT mean ms, TPOT p99 ms, output tok/s, total tok/s, gain % [90 %]\n");
+  for (const ModelEntry& entry : spec.models)
+    simulation.add_model(entry, configs, states(spec, "dtypes"));
+}
+
+}  // namespace fse

@@ -1,0 +1,16 @@
+#pragma once
+#include <string>
+#include <vector>
+
+namespace fse {
+
+struct SimulateOptions {
+  std::string sweep;                   // a file, or a name of configs/sweeps
+  std::vector<std::string> overrides;  // device=mi355x names a file of configs/devices
+  bool json = false;
+};
+
+// Prints one row per model, tp, workload and variant, the gain against the sweep's baseline.
+void simulate_sweep(const SimulateOptions&);
+
+}  // namespace fse
