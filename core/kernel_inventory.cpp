@@ -7,10 +7,10 @@
 #include "core/plan.h"
 #include "core/serving_model.h"
 
-// What vLLM 0.19 launches per layer on ROCm with AITER, as far as it is generally known: not checked
-// line by line against its source. Names, order and shapes are data; the device says what each
-// costs. Times that no kernel explains are the framework's, fitted by hand to the Qwen3-Next TP1
-// rows of vLLM pull request 39280.
+// What vLLM 0.19 launches per layer on ROCm with AITER, as far as it is generally known: not
+// checked line by line against its source. Names, order and shapes are data; the device says what
+// each costs. Times that no kernel explains are the framework's, fitted by hand to the Qwen3-Next
+// TP1 rows of vLLM pull request 39280.
 namespace fse {
 namespace {
 
