@@ -118,7 +118,8 @@ TEST_CASE("errors say where, what and what was expected") {
   const std::vector<Mistake> mistakes{
       {"study: s\nmodels: [m]\ntokns: [1]\n",
        "q.yaml:3:1: unknown key 'tokns' in the sweep, expected one of study, models, device, "
-       "dtypes, activations, tokens, tp, routing, seeds, variants, baseline, tune, tiles, measure "
+       "dtypes, activations, tokens, tp, routing, seeds, variants, baseline, tune, tiles, measure, "
+       "serving "
        "(did you mean 'tokens'?)"},
       {kHead + "tokens: [2]\n",
        "q.yaml:4:1: key 'tokens' is given twice, first at q.yaml:3:1, expected once"},
