@@ -157,7 +157,8 @@ TEST_CASE("errors say where, what and what was expected") {
       {kHead + "tiles: {grouped_stage: {rows: [1]}}\n",
        "q.yaml:4:9: 'grouped_stage' in tiles is no op, expected one of gate_gemm, score, select, "
        "renormalize, shared_activation, slot_append, topk, dispatch, grouped_stage1, "
-       "grouped_stage2, combine, mlp_stage1, mlp_stage2, shared_add, layer, or a kernel's name (did you "
+       "grouped_stage2, combine, mlp_stage1, mlp_stage2, shared_add, layer, or a kernel's name "
+       "(did you "
        "mean 'grouped_stage1'?)"},
       {kHead + "baseline: {}\n",
        "q.yaml:4:11: baseline is an empty map, expected a map with keys from gate, topk, shared, "
