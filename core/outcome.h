@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,11 +41,19 @@ struct Accuracy {
   bool ok() const { return first_bad.empty(); }
 };
 
+// What the compiler says that a GPU kernel needs: per thread, and of LDS per block with what its
+// launch adds. No spills is what a good tile has.
+struct KernelResources {
+  int registers = 0, lds_bytes = 0, spill_bytes = 0;
+  bool operator==(const KernelResources&) const = default;
+};
+
 struct Outcome {
   Status status = Status::illegal;
-  std::string reason;              // empty when measured
-  Accuracy accuracy;               // measured, wrong and suspect
-  std::vector<double> samples_us;  // one per round, in order
+  std::string reason;                        // empty when measured
+  Accuracy accuracy;                         // measured, wrong and suspect
+  std::vector<double> samples_us;            // one per round, in order
+  std::optional<KernelResources> resources;  // of a step on a GPU
 };
 
 // Thrown where running a kernel ends an attempt: `status` is what its Outcome becomes. After

@@ -42,6 +42,10 @@ AttemptRecord read_attempt(SQLite::Statement& q) {
   a.distinct_experts = real(q, "distinct_experts");
   a.max_over_mean_load = real(q, "max_over_mean_load");
   a.routing_agreement = real(q, "routing_agreement");
+  if (!q.getColumn("registers").isNull())
+    a.outcome.resources = {.registers = static_cast<int>(integer(q, "registers")),
+                           .lds_bytes = static_cast<int>(integer(q, "lds_bytes")),
+                           .spill_bytes = static_cast<int>(integer(q, "spill_bytes"))};
   const std::string histogram = text(q, "load_histogram");
   if (!histogram.empty())
     a.load_histogram = nlohmann::json::parse(histogram).get<std::vector<int64_t>>();

@@ -182,6 +182,9 @@ CREATE TABLE attempt (
   distinct_experts REAL,
   max_over_mean_load REAL,
   routing_agreement REAL,
+  registers INTEGER,               -- this and the next two: a step on a GPU, per thread
+  lds_bytes INTEGER,               -- per block
+  spill_bytes INTEGER,
   FOREIGN KEY (study, case_id) REFERENCES layer_case (study, id),
   CHECK ((level = 'layer') = (case_id IS NOT NULL)),
   CHECK ((level = 'step') = (step_key IS NOT NULL)),

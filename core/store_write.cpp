@@ -94,6 +94,10 @@ Row closing_columns(const AttemptRecord& r, bool layer) {
              {"distinct_experts", real_or_null(r.distinct_experts)},
              {"max_over_mean_load", real_or_null(r.max_over_mean_load)},
              {"routing_agreement", real_or_null(r.routing_agreement)}};
+  if (const auto& needs = r.outcome.resources)
+    row.insert(row.end(), {{"registers", int64_t{needs->registers}},
+                           {"lds_bytes", int64_t{needs->lds_bytes}},
+                           {"spill_bytes", int64_t{needs->spill_bytes}}});
   if (!r.load_histogram.empty())
     row.emplace_back("load_histogram", json_text(nlohmann::json(r.load_histogram)));
   return joined(joined(row, summary_columns(summarize(r.outcome.samples_us))),

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/model_import.h"
+#include "core/outcome.h"
 #include "core/routing.h"
 #include "core/safetensors.h"
 #include "experiments/device_choice.h"
@@ -140,7 +141,9 @@ void judge_tiles(Session& session, const LayerPlan& plan, const DeviceInfo& devi
     StepBench bench(session, plan, i, choices, workload);
     int passed = 0;
     double worst = 0;
-    for (const Choice& choice : candidates(plan, plan.steps[i], device, {})) {
+    const std::vector<Choice> all = candidates(plan, plan.steps[i], device, {});
+    bench.compile(all);
+    for (const Choice& choice : all) {
       const Accuracy accuracy = bench.verify(choice);
       worst = std::max(worst, accuracy.rel_frobenius);
       if (accuracy.ok()) {
@@ -180,11 +183,16 @@ void verify_dtype(Backend& backend, const ModelConfig& config, const VerifyOptio
       reference.emplace(plan, subject.weights, to_matrix(subject.x, subject.tokens, layer.hidden));
       judge_reference(*reference, plan, subject, to_name(dtype) + " reference", tally);
     }
-    const auto session = backend.open(plan, {subject.weights});
-    const std::vector<Choice> choices = default_choices(plan, backend.device());
-    judge_layer(*session, plan, choices, *reference, subject, what, tally);
-    if (options.all_tiles)
-      judge_tiles(*session, plan, backend.device(), choices, subject, what, tally);
+    try {
+      const auto session = backend.open(plan, {subject.weights});
+      const std::vector<Choice> choices = default_choices(plan, backend.device());
+      judge_layer(*session, plan, choices, *reference, subject, what, tally);
+      if (options.all_tiles)
+        judge_tiles(*session, plan, backend.device(), choices, subject, what, tally);
+    } catch (const AttemptError& error) {
+      if (error.status == Status::crashed) throw;  // what the device answers now counts nothing
+      tally.fail(what, fmt::format("{}: {}", to_name(error.status), error.what()));
+    }
   }
 }
 

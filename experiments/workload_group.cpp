@@ -96,6 +96,13 @@ std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& g
     entry->check =
         verify_layer_run(*entry->session, entry->plan, entry->choices,
                          workload.sets[0].selection_bias, *reference, workload.inputs[0]);
+  } catch (const AttemptError& error) {
+    fail_case(context, spec, {.status = error.status, .reason = error.what()});
+    if (error.status == Status::crashed)
+      throw Error(ErrorKind::environment,
+                  fmt::format("{} is lost to this process: {}; the same command resumes",
+                              context.backend.device().name, error.what()));
+    return nullptr;
   } catch (const Error& error) {
     if (error.kind != ErrorKind::environment) throw;
     fail_case(context, spec, {.status = Status::launch_failed, .reason = error.what()});

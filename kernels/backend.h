@@ -1,11 +1,13 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "core/device.h"
 #include "core/op.h"
+#include "core/outcome.h"
 #include "kernels/catalog.h"
 
 namespace fse {
@@ -25,6 +27,10 @@ class Session {
   virtual RunTimes run(std::span<const Choice> choices, int set) = 0;
   // One step alone on the buffers as they are; its time in microseconds.
   virtual double run_step(int step, const Choice& choice, int set) = 0;
+  // These are run soon: a GPU compiles them together. What fails is told when it is run.
+  virtual void compile(int /*step*/, std::span<const Choice>) {}
+  // What the compiler said of a step's kernel that ran; nothing where no such compiler made it.
+  virtual std::optional<KernelResources> resources(int /*step*/, const Choice&) { return {}; }
   virtual Matrix read(Buf) const = 0;
   virtual void write(Buf, const Matrix&) = 0;
   virtual void evict_caches() = 0;  // cache=cold_all: activations leave the last-level cache too

@@ -21,6 +21,10 @@ class StepBench {
   void prepare_reference();
   // Poisons what the step writes, runs it once, and compares with the float64 reference.
   Accuracy verify(const Choice&);
+  void compile(std::span<const Choice> soon) { session_.compile(static_cast<int>(index_), soon); }
+  std::optional<KernelResources> resources(const Choice& choice) {
+    return session_.resources(static_cast<int>(index_), choice);
+  }
   // Runs the step once on the routing of `round` and the next weight set of the rotation.
   double time_us(const Choice&, int round);
   // Mean work of the step over the rounds.

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <map>
 #include <new>
+#include <optional>
+#include <set>
 
 #include "core/error.h"
 #include "core/rng.h"
@@ -76,12 +78,13 @@ class Search {
     else
       screen_by_search(all, most);
     if (screened_.empty())
-      throw Error(ErrorKind::environment,
-                  fmt::format("{}: no kernel gave a right result; {}", key_, first_failure_));
+      throw AttemptError(first_status_, fmt::format("{}: no kernel gave a right result; {}", key_,
+                                                    first_failure_));
     return finals();
   }
 
  private:
+  static constexpr size_t kAhead = 16;  // candidates that are compiled together
   struct Screened {
     Choice choice;
     double median_us;
@@ -94,6 +97,8 @@ class Search {
   void screen_in_order(const std::vector<Choice>& all, size_t most) {
     for (size_t i = 0; i < all.size() && i < most; ++i) {
       if (i >= kFewest && out_of_time()) break;
+      if (i % kAhead == 0)
+        bench_.compile(std::span(all).subspan(i, std::min(kAhead, std::min(most, all.size()) - i)));
       screen(all[i]);
     }
   }
@@ -105,10 +110,23 @@ class Search {
     for (size_t i = 0; i < most && (i < kFewest || !out_of_time()); ++i) {
       const auto point = searcher.ask();
       if (!point) break;
+      if (!compiled_.contains(*point)) compile_ahead(all, *point, searcher, most - i);
       const size_t before = screened_.size();
       screen(all[*point]);
       searcher.tell(*point, screened_.size() > before ? screened_.back().median_us : NAN);
     }
+  }
+
+  // This candidate, and those that the search asks for next unless one of them is better: a GPU's
+  // compiler uses as many cores as there are.
+  void compile_ahead(const std::vector<Choice>& all, size_t first, Searcher guess, size_t most) {
+    std::vector<Choice> soon;
+    std::optional<size_t> point = first;
+    for (; point && soon.size() < std::min(kAhead, most); point = guess.ask()) {
+      guess.tell(*point, NAN);
+      if (compiled_.insert(*point).second) soon.push_back(all[*point]);
+    }
+    bench_.compile(soon);
   }
 
   size_t most_evaluations(size_t all) const {
@@ -146,8 +164,14 @@ class Search {
     record.time_us = summarize(record.outcome.samples_us);
     ledger_.store.finish_attempt(record.id, record);
     control_.progress(record);
-    if (record.outcome.status != Status::measured && first_failure_.empty())
-      first_failure_ = record.kernel + " " + to_text(record.tile) + ": " + record.outcome.reason;
+    if (record.outcome.status != Status::measured)
+      note_failure(record.kernel + " " + to_text(record.tile), record.outcome);
+  }
+
+  void note_failure(const std::string& what, const Outcome& outcome) {
+    if (!first_failure_.empty()) return;
+    first_failure_ = what + ": " + outcome.reason;
+    first_status_ = outcome.status;
   }
 
   void screen(const Choice& choice) {
@@ -157,19 +181,22 @@ class Search {
     AttemptRecord record = begin(choice);
     record.outcome = attempt(choice);
     finish(record);
+    if (record.outcome.status == Status::crashed)  // nothing this device answers counts any more
+      throw AttemptError(Status::crashed, record.outcome.reason);
     keep(choice, record.outcome, record.time_us.median, is_default);
   }
 
   void keep(const Choice& choice, const Outcome& outcome, double median_us, bool is_default) {
     if (outcome.status == Status::measured)
       screened_.push_back({choice, median_us, is_default});
-    else if (first_failure_.empty())
-      first_failure_ = choice_text(choice) + ": " + outcome.reason;
+    else
+      note_failure(choice_text(choice), outcome);
   }
 
   Outcome attempt(const Choice& choice) {
     try {
       Outcome outcome{.accuracy = bench_.verify(choice)};
+      outcome.resources = bench_.resources(choice);
       if (!outcome.accuracy.ok()) {
         outcome.status = Status::wrong;
         outcome.reason = outcome.accuracy.first_bad;
@@ -229,6 +256,7 @@ class Search {
     for (const Screened& s : entrants) {
       records.push_back(begin(s.choice));
       records.back().outcome = {.status = Status::measured, .accuracy = bench_.verify(s.choice)};
+      records.back().outcome.resources = bench_.resources(s.choice);
       if (records.back().outcome.accuracy.ok()) continue;
       records.back().outcome.status = Status::wrong;  // right once and wrong now: not to be trusted
       records.back().outcome.reason = records.back().outcome.accuracy.first_bad;
@@ -272,6 +300,8 @@ class Search {
   std::map<std::string, AttemptRecord> finished_;
   std::vector<Screened> screened_;
   std::string first_failure_;
+  Status first_status_ = Status::launch_failed;
+  std::set<size_t> compiled_;  // indices of candidates
   Clock::time_point start_;
 };
 

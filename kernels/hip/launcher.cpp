@@ -76,14 +76,23 @@ void Launcher::require_resident(const Step& step, const Prepared& ready) const {
                                    step.name, ready.launch.blocks, resident));
 }
 
+void Launcher::add_request(const Step& step, const Choice& choice,
+                           std::vector<JitRequest>& requests) const {
+  if (choice.kernel && choice.kernel->instance && choice.kernel->legal(choice.tile).empty())
+    requests.push_back({choice.kernel->header, choice.kernel->instance(choice.tile, plan_, step)});
+}
+
+void Launcher::compile(int step, std::span<const Choice> choices) {
+  std::vector<JitRequest> requests;
+  for (const Choice& choice : choices)
+    add_request(plan_.steps.at(static_cast<size_t>(step)), choice, requests);
+  device_->compile(requests);
+}
+
 std::vector<Launcher::Prepared> Launcher::prepare(std::span<const Choice> choices) {
   check(choices.size() == plan_.steps.size(), "every step has a choice");
   std::vector<JitRequest> requests;
-  for (size_t i = 0; i < choices.size(); ++i)
-    if (choices[i].kernel && choices[i].kernel->instance &&
-        choices[i].kernel->legal(choices[i].tile).empty())
-      requests.push_back({choices[i].kernel->header,
-                          choices[i].kernel->instance(choices[i].tile, plan_, plan_.steps[i])});
+  for (size_t i = 0; i < choices.size(); ++i) add_request(plan_.steps[i], choices[i], requests);
   device_->compile(requests);
   std::vector<Prepared> ready;
   for (size_t i = 0; i < choices.size(); ++i)

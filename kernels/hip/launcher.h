@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kernels/catalog.h"
@@ -21,6 +22,8 @@ class Launcher {
     gpu::Launch launch{};
     bool dependent = false;
   };
+  // Compiles what is new and legal of one step's choices, in parallel; loads nothing.
+  void compile(int step, std::span<const Choice>);
   // Compiles and loads what is new. Throws AttemptError(illegal | compile_failed), naming the step.
   Prepared prepare(int step, const Choice&);
   std::vector<Prepared> prepare(std::span<const Choice>);
@@ -40,6 +43,7 @@ class Launcher {
 
  private:
   void make_joins();
+  void add_request(const Step&, const Choice&, std::vector<JitRequest>&) const;
   void require_resident(const Step&, const Prepared&) const;
   gpu::Args args(const Step&, int set) const;
   void launch_on(hipStream_t, int step, const Prepared&, int set, bool follows_kernel);

@@ -188,6 +188,19 @@ RunTimes HipSession::run(std::span<const Choice> choices, int set) {
   return times;
 }
 
+void HipSession::compile(int step, std::span<const Choice> choices) {
+  launcher_.compile(step, choices);
+}
+
+std::optional<KernelResources> HipSession::resources(int step, const Choice& choice) {
+  launcher_.device().use();
+  const Prepared ready = launcher_.prepare(step, choice);
+  const Resources& needs = ready.kernel->resources;
+  return KernelResources{.registers = needs.registers,
+                         .lds_bytes = needs.lds_bytes + ready.launch.lds_bytes,
+                         .spill_bytes = needs.spill_bytes};
+}
+
 // Kernels that write what they read (renormalize, shared_add) would work on their own results in a
 // batch: what they read is put back before the run that counts.
 std::vector<std::pair<Buf, DeviceMemory>> HipSession::save_in_place(const Step& step) {

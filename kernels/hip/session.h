@@ -18,6 +18,8 @@ class HipSession final : public Session {
   void poison_buffers() override;
   RunTimes run(std::span<const Choice> choices, int set) override;
   double run_step(int step, const Choice& choice, int set) override;
+  void compile(int step, std::span<const Choice>) override;
+  std::optional<KernelResources> resources(int step, const Choice&) override;
   Matrix read(Buf) const override;
   void write(Buf, const Matrix&) override;
   void evict_caches() override;

@@ -130,6 +130,40 @@ TEST_CASE("every step of every variant verifies, and a damaged element of any ou
     }
 }
 
+TEST_CASE("a layer in one launch is judged on the experts that it chose") {
+  LayerSpec layer = small_layer();
+  const Workload workload = small_workload(layer, 5);
+  DeviceInfo device = kTestDevice;
+  device.experts_fused = true;
+  const Variant variant{
+      .gate = Gate::fused, .topk = Topk::fused, .shared = Shared::slot, .experts = Experts::fused};
+  const LayerPlan plan = make_plan(layer, make_shard(layer, 1, 0), variant, 5, device);
+  REQUIRE(plan.steps.size() == 1);
+  ReferenceSession session(plan, workload.sets);
+  StepBench bench(session, plan, 0, no_choices(plan), workload);
+  CHECK(bench.verify({}).ok());
+  CHECK(bench.work().bytes > 0);
+  for (Buf id : plan.steps[0].writes) {
+    CAPTURE(to_name(id));
+    session.fault = [&](int, const Choice&, RefState& state) { state[id](0, 0) += 3; };
+    CHECK_FALSE(bench.verify({}).ok());
+  }
+  // The same experts in another order are right as long as the weights go with them.
+  session.fault = [](int, const Choice&, RefState& state) {
+    state[Buf::topk_ids].col(0).swap(state[Buf::topk_ids].col(1));
+    state[Buf::topk_weights].col(0).swap(state[Buf::topk_weights].col(1));
+  };
+  CHECK(bench.verify({}).ok());
+  session.fault = [](int, const Choice&, RefState& state) {
+    state[Buf::topk_ids].col(0).swap(state[Buf::topk_ids].col(1));
+  };
+  CHECK_FALSE(bench.verify({}).ok());
+  session.fault = [](int, const Choice&, RefState&) {};
+  LayerReference reference(plan, workload.sets[0], to_matrix(workload.inputs[0], 5, layer.hidden));
+  CHECK(verify_layer_run(session, plan, no_choices(plan), nullptr, reference, workload.inputs[0])
+            .ok());
+}
+
 TEST_CASE("a step that writes nothing fails: its output is poisoned before") {
   const LayerSpec layer = small_layer();
   const Workload workload = small_workload(layer, 3);
