@@ -42,7 +42,7 @@ AttemptRecord read_attempt(SQLite::Statement& q) {
   a.distinct_experts = real(q, "distinct_experts");
   a.max_over_mean_load = real(q, "max_over_mean_load");
   a.routing_agreement = real(q, "routing_agreement");
-  if (!q.getColumn("registers").isNull())
+  if (has_column(q, "registers") && !q.getColumn("registers").isNull())  // since version 2
     a.outcome.resources = {.registers = static_cast<int>(integer(q, "registers")),
                            .lds_bytes = static_cast<int>(integer(q, "lds_bytes")),
                            .spill_bytes = static_cast<int>(integer(q, "spill_bytes"))};

@@ -182,9 +182,6 @@ CREATE TABLE attempt (
   distinct_experts REAL,
   max_over_mean_load REAL,
   routing_agreement REAL,
-  registers INTEGER,               -- this and the next two: a step on a GPU, per thread
-  lds_bytes INTEGER,               -- per block
-  spill_bytes INTEGER,
   FOREIGN KEY (study, case_id) REFERENCES layer_case (study, id),
   CHECK ((level = 'layer') = (case_id IS NOT NULL)),
   CHECK ((level = 'step') = (step_key IS NOT NULL)),
@@ -294,9 +291,12 @@ ORDER BY a.id DESC;
 )sql";
 }
 
-// The fastest of a million attempts without reading them all.
-std::string fastest_index() {
+// What a GPU's kernel needs, and the fastest of a million attempts without reading them all.
+std::string resources_and_index() {
   return R"sql(
+ALTER TABLE attempt ADD COLUMN registers INTEGER;    -- these three: a step on a GPU; per thread
+ALTER TABLE attempt ADD COLUMN lds_bytes INTEGER;    -- per block
+ALTER TABLE attempt ADD COLUMN spill_bytes INTEGER;  -- per thread
 CREATE INDEX attempt_fastest ON attempt (level, median_us)
   WHERE verified = 1 AND status = 'measured';
 )sql";
@@ -306,7 +306,7 @@ CREATE INDEX attempt_fastest ON attempt (level, median_us)
 
 std::string schema_statements(int version) {
   check(version >= 1 && version <= kSchemaVersion, "a schema version that exists");
-  if (version == 2) return fastest_index();
+  if (version == 2) return resources_and_index();
   return provenance_tables() + case_table() + attempt_tables() + triggers() + views();
 }
 

@@ -53,6 +53,12 @@ int update(SQLite::Database& db, const std::string& table, const Row& row, int64
   return query(db, fmt::format("UPDATE {} SET {} WHERE id = ?", table, changes), values).exec();
 }
 
+bool has_column(SQLite::Statement& q, const char* column) {
+  for (int i = 0; i < q.getColumnCount(); ++i)
+    if (q.getColumnName(i) == std::string_view(column)) return true;
+  return false;
+}
+
 double real(SQLite::Statement& q, const char* column) {
   const SQLite::Column value = q.getColumn(column);
   return value.isNull() ? std::numeric_limits<double>::quiet_NaN() : value.getDouble();

@@ -51,6 +51,7 @@ int update(SQLite::Database&, const std::string& table, const Row&, int64_t id);
 // Query with its parameters bound.
 SQLite::Statement query(SQLite::Database&, const std::string& sql,
                         const std::vector<Value>& parameters);
+bool has_column(SQLite::Statement&, const char* column);
 double real(SQLite::Statement&, const char* column);  // NULL is NaN
 int64_t integer(SQLite::Statement&, const char* column);
 std::string text(SQLite::Statement&, const char* column);  // NULL is ""

@@ -29,6 +29,10 @@ TEST_CASE("an older file is read, not written, until it was migrated, which keep
   CHECK(count(Store::open_read_only(folder / "old.db").database(), "study") == 1);
   CHECK(count(Store::open_read_only(backup).database(), "study") == 0);
   CHECK(Store::migrate(folder / "old.db").empty());
+  Store store = Store::create_or_open(folder / "old.db");
+  record(store, 1, store.add_environment(sample_environment()), step_attempt(),
+         verified_outcome(10));  // with the columns of this version
+  CHECK(count(store.database(), "attempt WHERE registers IS NULL") == 1);
 }
 
 TEST_CASE("migration never overwrites a backup") {

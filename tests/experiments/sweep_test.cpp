@@ -178,8 +178,8 @@ TEST_CASE("errors say where, what and what was expected") {
        "[4]}"},
       {"",
        "q.yaml:1:1: the sweep is empty, expected a map with keys from study, models, device, "
-       "dtypes, activations, tokens, tp, routing, seeds, variants, baseline, tune, tiles, "
-       "measure"},
+       "dtypes, activations, tokens, tp, routing, seeds, variants, baseline, tune, tiles, measure, "
+       "serving"},
       {"study: &a s\nmodels: [m]\ntokens: [1]\n",
        "q.yaml:1:8: an anchor (&name), expected a plain value: a sweep uses no anchors"},
       {"study: !!str s\nmodels: [m]\ntokens: [1]\n",
