@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/context/fiber.hpp>
-#include <boost/context/fixedsize_stack.hpp>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -15,6 +14,7 @@
 #include "core/outcome.h"
 #include "core/parallel.h"
 #include "kernels/device/machine.h"
+#include "kernels/emulator/stack_switch.h"
 
 namespace fse {
 
@@ -54,7 +54,12 @@ struct Fiber {
   State state = State::ready;
   Where where{};
   std::deque<std::vector<Copy>> copies{1};  // groups; the last one is not committed yet
+  Stack stack, outside{};                   // its own, and the scheduler's
+  void* kept = nullptr;                     // see stack_switch.h
 };
+
+// Ends a fiber that waits in vain.
+struct Cancelled {};
 
 const char* file_name(const char* path) {
   const char* slash = std::strrchr(path, '/');
@@ -65,6 +70,8 @@ const char* file_name(const char* path) {
 class Group : public Machine {
  public:
   Group(const EmulatedLaunch& launch, int first_block, int count);
+  ~Group();
+  Group(const Group&) = delete;
   void run();
 
   int meet_block(const Where&);
@@ -75,6 +82,7 @@ class Group : public Machine {
 
  private:
   void resume(int fiber);
+  context::fiber run_thread(Fiber&, context::fiber&& scheduler);
   void release(Meeting&);
   [[noreturn]] void fail(const Fiber&, const std::string& what) const;
   void check_guards() const;
@@ -82,7 +90,7 @@ class Group : public Machine {
 
   const EmulatedLaunch& launch_;
   int first_block_, now_ = 0;
-  bool progress_ = false;
+  bool progress_ = false, cancelled_ = false;
   std::string failure_;
   std::vector<Block> blocks_;
   std::vector<Fiber> fibers_;
@@ -131,18 +139,34 @@ Group::Group(const EmulatedLaunch& launch, int first_block, int count)
     Fiber& fiber = fibers_[i];
     fiber.block = static_cast<int>(i) / threads;
     fiber.thread = static_cast<int>(i) % threads;
-    fiber.code = context::fiber(std::allocator_arg, context::fixedsize_stack(kStackBytes),
+    fiber.code = context::fiber(std::allocator_arg, RecordedStack(kStackBytes, fiber.stack),
                                 [this, &fiber](context::fiber&& scheduler) {
-                                  fiber.scheduler = std::move(scheduler);
-                                  launch_.run(this, launch_.args);
-                                  fiber.state = State::done;
-                                  progress_ = true;
-                                  return std::move(fiber.scheduler);
+                                  return run_thread(fiber, std::move(scheduler));
                                 });
     order_.push_back(static_cast<int>(i));
   }
   std::mt19937_64 random(launch.seed + static_cast<uint64_t>(first_block));
   std::shuffle(order_.begin(), order_.end(), random);
+}
+
+// What still waits is ended here, and not by its destructor: that would switch stacks unseen.
+Group::~Group() {
+  cancelled_ = true;
+  for (int i : order_)
+    if (fibers_[static_cast<size_t>(i)].state != State::done) resume(i);
+}
+
+context::fiber Group::run_thread(Fiber& fiber, context::fiber&& scheduler) {
+  has_come(nullptr, &fiber.outside);
+  fiber.scheduler = std::move(scheduler);
+  try {
+    if (!cancelled_) launch_.run(this, launch_.args);
+  } catch (const Cancelled&) {
+  }
+  fiber.state = State::done;
+  progress_ = true;
+  leaves_for(fiber.outside, nullptr);
+  return std::move(fiber.scheduler);
 }
 
 void Group::fail(const Fiber& fiber, const std::string& what) const {
@@ -153,7 +177,10 @@ void Group::fail(const Fiber& fiber, const std::string& what) const {
 void Group::leave(State state) {
   Fiber& fiber = now();
   fiber.state = state;
+  leaves_for(fiber.outside, &fiber.kept);
   fiber.scheduler = std::move(fiber.scheduler).resume();
+  has_come(fiber.kept, &fiber.outside);
+  if (cancelled_) throw Cancelled{};
 }
 
 void Group::release(Meeting& meeting) {
@@ -209,7 +236,10 @@ void Group::resume(int index) {
   thread = fiber.thread;
   block = first_block_ + fiber.block;
   lds = reinterpret_cast<char*>(blocks_[static_cast<size_t>(fiber.block)].lds.data()) + kGuardBytes;
+  void* kept = nullptr;
+  leaves_for(fiber.stack, &kept);
   fiber.code = std::move(fiber.code).resume();
+  has_come(kept, nullptr);
 }
 
 void Group::stuck() const {
