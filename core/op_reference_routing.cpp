@@ -44,10 +44,8 @@ void select_from(const LayerPlan& plan, const LayerWeights& weights, const Matri
 void weigh_routed(const LayerPlan& plan, RefState& state) {
   const RoutingSpec& routing = plan.layer.routing;
   auto routed = state[Buf::topk_weights].leftCols(routing.top_k);
-  for (int t = 0; t < plan.tokens; ++t) {
-    const double sum = routed.row(t).sum();
-    if (routing.renormalize && sum > 0) routed.row(t) /= sum;
-  }
+  for (int t = 0; routing.renormalize && t < plan.tokens; ++t)
+    routed.row(t) /= routed.row(t).sum() + kSumFloor;
   routed *= routing.scaling;
 }
 
@@ -65,7 +63,7 @@ Matrix shared_sigmoid(const LayerPlan& plan, const RefState& state) {
   const bool fused = plan.variant.gate == Gate::fused;
   const Matrix logits = fused ? Matrix(state[Buf::router_logits].col(plan.layer.routing.experts))
                               : state[Buf::shared_logits];
-  return (1 + (-logits.array()).exp()).inverse().matrix();
+  return logits.unaryExpr(&sigmoid);
 }
 
 }  // namespace

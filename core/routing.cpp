@@ -37,6 +37,10 @@ std::vector<int> best_first(const std::vector<double>& values) {
 
 }  // namespace
 
+double sigmoid(double logit) {
+  return logit <= -87 ? 0 : 1 / (1 + std::exp(-logit));
+}
+
 Matrix routing_scores(const RoutingSpec& r, const Matrix& logits) {
   Matrix scores(logits.rows(), r.experts);
   for (Eigen::Index t = 0; t < logits.rows(); ++t) {
@@ -44,7 +48,7 @@ Matrix routing_scores(const RoutingSpec& r, const Matrix& logits) {
       softmax_row(logits.row(t).data(), scores.row(t).data(), r.experts);
       continue;
     }
-    for (int e = 0; e < r.experts; ++e) scores(t, e) = 1 / (1 + std::exp(-logits(t, e)));
+    for (int e = 0; e < r.experts; ++e) scores(t, e) = sigmoid(logits(t, e));
   }
   return scores;
 }

@@ -46,8 +46,7 @@ HWY_INLINE Vec exp_of(Vec v) {
   return hn::Exp(F32(), v);
 }
 
-// By the exponential of a negative number only, so that nothing overflows and very negative logits
-// get an exact 0. NaN stays NaN.
+// By the exponential of a negative number only, so that nothing overflows. NaN stays NaN.
 HWY_INLINE Vec sigmoid_of(Vec v) {
   const Vec one = hn::Set(F32(), 1.0f);
   const Vec e = exp_of(hn::Neg(hn::Abs(v)));

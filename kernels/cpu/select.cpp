@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/routing.h"
+
 namespace fse {
 namespace {
 
@@ -81,11 +83,11 @@ void select_row(const RoutingSpec& r, const float* scores, const float* bias,
   }
 }
 
-// In double: a sum of subnormals has no float reciprocal.
+// In double, so that a weight is rounded once.
 void weigh_row(const RoutingSpec& r, float* weights) {
   double sum = 0;
   for (int i = 0; i < r.top_k; ++i) sum += weights[i];
-  const double divisor = r.renormalize && sum > 0 ? sum : 1;
+  const double divisor = r.renormalize ? sum + kSumFloor : 1;
   for (int i = 0; i < r.top_k; ++i)
     weights[i] = static_cast<float>(weights[i] / divisor * r.scaling);
 }

@@ -37,8 +37,10 @@ FSE_D float exp_accurate(float v) {
 FSE_D float exp_fast(float v) {
   return __expf(v);
 }
+// Of logits: 0 from -87 down, as core/routing.h says, not where the exponential happens to
+// overflow.
 FSE_D float sigmoid(float v) {
-  return 1.f / (1.f + exp_accurate(-v));
+  return v <= -87.f ? 0.f : 1.f / (1.f + exp_accurate(-v));
 }
 FSE_D float silu(float v) {
   return v / (1.f + exp_fast(-v));

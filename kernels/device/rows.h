@@ -18,8 +18,8 @@ __global__ void __launch_bounds__(T.threads) renormalize(const Args a) {
     float* w = a.topk_weights + t * a.n.choices;
     float sum = 0;
     for (int j = 0; j < a.n.top_k; ++j) sum += w[j];
-    const bool divide = a.r.renormalize && sum > 0;
-    for (int j = 0; j < a.n.top_k; ++j) w[j] = (divide ? w[j] / sum : w[j]) * a.r.scaling;
+    const float divisor = a.r.renormalize ? sum + 1e-20f : 1.f;  // see core/routing.h
+    for (int j = 0; j < a.n.top_k; ++j) w[j] = w[j] / divisor * a.r.scaling;
   });
 }
 

@@ -31,7 +31,7 @@ FSE_D void topk_token(const Args& a, i64 token, char* lds) {
   const float score = mine ? score_of(rule, logits[id]) : 0.f;
   float weight = score == score ? score : 0.f;
   const float sum = wave_sum(weight);
-  if (a.r.renormalize && sum > 0) weight /= sum;
+  if (a.r.renormalize) weight /= sum + 1e-20f;  // core/routing.h: what is all 0 stays 0
   if (mine) store_choice(a, token, lane_index(), id, weight * a.r.scaling);
   weigh_shared(a, token);
 }

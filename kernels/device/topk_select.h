@@ -77,8 +77,8 @@ FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool need
 }
 
 // Without a bias or sums of scores, experts are ordered as their logits are, and f32 keeps that
-// order better than that of the scores. What ties in float64 ties here: softmax 745 below the
-// largest and sigmoid below -709.7 are 0, sigmoid above 36.7 is 1.
+// order better than that of the scores. What ties by the rule ties here: softmax 745 below the
+// largest and sigmoid from -87 down are 0, sigmoid above 36.7 is 1.
 FSE_D bool selects_by_logit(const Args& a) {
   return !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
 }
@@ -93,7 +93,7 @@ FSE_D void selection_keys(float (&keys)[LaneExperts<S>::kCount], const Args& a,
 #pragma unroll
   for (int i = 0; i < Experts::kCount; ++i) keys[i] = values.v[i];
   if (by_logit) {  // the common case stays short: code that runs once is fetched once
-    const float floor = rule.sigmoid ? -709.7f : rule.largest - 745.2f;
+    const float floor = rule.sigmoid ? -87.f : rule.largest - 745.2f;
     const float ceiling = rule.sigmoid ? 36.7f : infinity();
 #pragma unroll
     for (int i = 0; i < Experts::kCount; ++i)

@@ -51,6 +51,29 @@ TEST_CASE("the bias selects but never weighs") {
   CHECK(routing_scores(r, logits)(0, 2) == doctest::Approx(0.5));
 }
 
+TEST_CASE("sigmoid scores that float32 has no numbers for are 0, and then so are the weights") {
+  CHECK(sigmoid(-87) == 0);
+  CHECK(sigmoid(-1e30) == 0);
+  CHECK(sigmoid(-86.9) == doctest::Approx(std::exp(-86.9)));
+  CHECK(std::isnan(sigmoid(kNaN)));
+  LayerPlan plan;
+  plan.tokens = 3;
+  plan.layer.routing = {
+      .experts = 4, .top_k = 2, .score = ScoreFunction::sigmoid, .renormalize = true, .scaling = 4};
+  plan.variant.shared = Shared::none;
+  RefState state;
+  state[Buf::router_logits] = Matrix(3, 4);
+  state[Buf::router_logits] << -90, -100, -200, -kInf, -50, -50, -60, -60, 2, -90, -91, -92;
+  const Step step{.op = Op::topk, .name = "topk"};
+  op_def(Op::topk).reference(plan, step, {}, state);
+  CHECK(state[Buf::topk_ids].row(0) == row({0, 1}));
+  CHECK(state[Buf::topk_weights].row(0) == row({0, 0}));
+  // transformers: scores / (sum of scores + 1e-20)
+  const double tiny = std::exp(-50);
+  CHECK(state[Buf::topk_weights](1, 1) == doctest::Approx(4 * tiny / (2 * tiny + 1e-20)));
+  CHECK(state[Buf::topk_weights].row(2) == row({4, 0}));
+}
+
 TEST_CASE("a NaN logit ranks below every number and leaves the others their share") {
   for (ScoreFunction score : {ScoreFunction::softmax, ScoreFunction::sigmoid}) {
     const RoutingSpec r{.experts = 4, .top_k = 3, .score = score};

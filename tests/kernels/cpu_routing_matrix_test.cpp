@@ -177,7 +177,7 @@ std::string judge_renormalize(Router& router, double bound) {
   Matrix want = router.exact[Buf::topk_weights].leftCols(r.top_k).cast<float>().cast<double>();
   for (Eigen::Index t = 0; t < want.rows(); ++t) {
     const double sum = want.row(t).sum();
-    if (r.renormalize && sum > 0) want.row(t) /= sum;
+    if (r.renormalize) want.row(t) /= sum + kSumFloor;
   }
   return value_fault(got, want * r.scaling, bound, "topk_weights");
 }

@@ -66,7 +66,7 @@ inline Matrix hostile_logits(int experts, int top_k) {
   Matrix rows(0, experts);
   append_row(rows, experts, [&](int e) { return spread(experts, e, 0); });
   append_row(rows, experts, [&](int e) { return spread(experts, e, experts / 3); });
-  for (double v : {0.0, -80.0}) append_row(rows, experts, [&](int) { return v; });
+  for (double v : {0.0, -80.0, -90.0, -110.0}) append_row(rows, experts, [&](int) { return v; });
   append_row(rows, experts, [](int e) { return e % 2 ? 0.0 : -0.0; });
   append_row(rows, experts, [&](int e) { return 8 * spread(experts, e, 1); });  // scores underflow
   append_not_finite(rows, experts, top_k);
