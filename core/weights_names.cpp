@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <set>
@@ -18,6 +19,11 @@ bool remove_prefix(std::string_view& text, std::string_view prefix) {
   text.remove_prefix(prefix.size());
   return true;
 }
+
+// ERNIE-4.5 keeps a row of biases for each modality, a text model one; Hunyuan-A13B's router is
+// `gate.wg`.
+constexpr std::string_view kErnieBias = "moe_statics.e_score_correction_bias";
+constexpr std::string_view kHunyuanShared = "shared_mlp.";
 
 // "gate_proj.weight" or Mixtral's "w1.weight", each also with "_scale_inv".
 std::optional<Role> projection_role(std::string_view text) {
@@ -38,8 +44,9 @@ std::optional<Role> projection_role(std::string_view text) {
 // What the name behind "PREFIX." means; nothing where it means nothing to this layer.
 std::optional<Target> parse_name(std::string_view text, const LayerSpec& layer) {
   const int experts = layer.routing.experts;
-  if (text == "gate.weight") return Target{Role::router};
-  if (text == "gate.e_score_correction_bias" || text == "e_score_correction_bias")
+  if (text == "gate.weight" || text == "gate.wg.weight") return Target{Role::router};
+  if (text == "gate.e_score_correction_bias" || text == "e_score_correction_bias" ||
+      text == kErnieBias)
     return layer.routing.selection_bias ? std::optional(Target{Role::selection_bias})
                                         : std::nullopt;
   if (text == "shared_expert_gate.weight")
@@ -51,7 +58,8 @@ std::optional<Target> parse_name(std::string_view text, const LayerSpec& layer) 
     text.remove_prefix(static_cast<size_t>(end - text.data()));
     if (!remove_prefix(text, ".")) return std::nullopt;
   } else if (!layer.has_shared() ||
-             !(remove_prefix(text, "shared_expert.") || remove_prefix(text, "shared_experts."))) {
+             !(remove_prefix(text, "shared_expert.") || remove_prefix(text, "shared_experts.") ||
+               remove_prefix(text, kHunyuanShared))) {
     return std::nullopt;
   }
   const std::optional<Role> role = projection_role(text);
@@ -131,11 +139,21 @@ std::string find_prefix(const Safetensors& st, const std::string& wanted,
   return wanted;
 }
 
+bool has_any_under(const LayerTensors& tensors, const std::string& prefix) {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [&](const auto& entry) { return entry.second.name.starts_with(prefix); });
+}
+
 // The name a missing tensor would have had, in the spelling its neighbours use.
-std::string hub_name(const Target& target, const std::string& prefix, const LayerSpec& layer) {
+std::string hub_name(const Target& target, const std::string& prefix, const LayerSpec& layer,
+                     const LayerTensors& tensors) {
   const bool mixtral = prefix.ends_with("block_sparse_moe");
-  if (target.role == Role::router) return prefix + ".gate.weight";
+  const bool hunyuan = has_any_under(tensors, fmt::format("{}.{}", prefix, kHunyuanShared)) ||
+                       has_any_under(tensors, prefix + ".gate.wg.");
+  if (target.role == Role::router) return prefix + (hunyuan ? ".gate.wg.weight" : ".gate.weight");
   if (target.role == Role::shared_gate) return prefix + ".shared_expert_gate.weight";
+  if (target.role == Role::selection_bias && layer.routing.score == ScoreFunction::softmax)
+    return fmt::format("{}.{}", prefix, kErnieBias);  // no one else adds a bias to a softmax
   if (target.role == Role::selection_bias)
     return prefix + (mixtral ? ".e_score_correction_bias" : ".gate.e_score_correction_bias");
   const bool shared = target.expert == layer.routing.experts;
@@ -143,6 +161,7 @@ std::string hub_name(const Target& target, const std::string& prefix, const Laye
   const char* up = mixtral && !shared ? "w3" : "up_proj";
   const char* down = mixtral && !shared ? "w2" : "down_proj";
   const std::string owner = !shared                 ? fmt::format("experts.{}", target.expert)
+                            : hunyuan               ? "shared_mlp"
                             : layer.gate_rows() > 0 ? "shared_expert"
                                                     : "shared_experts";
   return fmt::format("{}.{}.{}.weight", prefix, owner,
@@ -156,7 +175,7 @@ void require_complete(const LayerTensors& tensors, const std::string& prefix,
   const auto require = [&](const Target& target) {
     if (tensors.count(target) == 0)
       fail_data(fmt::format("{}: tensor '{}': missing, expected for {} experts, {}", where,
-                            hub_name(target, prefix, layer), layer.routing.experts,
+                            hub_name(target, prefix, layer, tensors), layer.routing.experts,
                             layer.has_shared() ? "shared expert" : "no shared expert"));
   };
   require({Role::router});
@@ -175,7 +194,11 @@ LayerTensors map_tensors(const Safetensors& st, const std::string& wanted, const
   for (const auto& [name, view] : st.tensors()) {
     std::string_view text = name;
     if (!remove_prefix(text, prefix + ".")) continue;
-    const NamedTensor tensor{name, view};
+    NamedTensor tensor{name, view};
+    if (text == kErnieBias) {
+      require_shape(tensor, {1, layer.routing.experts});
+      tensor.view.shape = {layer.routing.experts};
+    }
     if (add_stacked(tensors, text, tensor, layer)) continue;
     const std::optional<Target> target = parse_name(text, layer);
     if (!target)

@@ -107,6 +107,52 @@ void check_golden(const GoldenLayer& golden, const std::map<std::string, WeightM
   if (gated) CHECK(router_matrix(w, experts, experts + 1) == want.at("shared_expert_gate.weight"));
 }
 
+// The bytes that a checkpoint was loaded to, one matrix at a time.
+void check_same(const LayerWeights& got, const LayerWeights& want) {
+  const int rows = want.layer.routing.experts + want.layer.gate_rows();
+  CHECK(router_matrix(got, 0, rows) == router_matrix(want, 0, rows));
+  for (int e = 0; e < want.layer.routing.experts + want.shard.slots; ++e) {
+    CHECK(gate_matrix(got, e) == gate_matrix(want, e));
+    CHECK(up_matrix(got, e) == up_matrix(want, e));
+    CHECK(down_matrix(got, e) == down_matrix(want, e));
+  }
+  REQUIRE((got.selection_bias == nullptr) == (want.selection_bias == nullptr));
+  for (int e = 0; want.selection_bias && e < want.layer.routing.experts; ++e)
+    CHECK(got.selection_bias[e] == want.selection_bias[e]);
+}
+
+TEST_CASE("ERNIE's and Hunyuan's names mean what the others' do") {
+  LayerSpec ernie = golden_layer("deepseek_v3", DType::bf16);
+  ernie.routing.score = ScoreFunction::softmax;
+  const LayerWeights want = load(ernie, golden_dir("deepseek_v3"));
+  Checkpoint checkpoint("deepseek_v3");
+  checkpoint.rename("gate.e_score_correction_bias", "moe_statics.e_score_correction_bias");
+  TensorData& bias = checkpoint.at("moe_statics.e_score_correction_bias");
+  bias.shape = {1, 16};
+  check_same(load(ernie, checkpoint.write()), want);
+  bias.shape = {16};
+  check_message(data_error([&] { load(ernie, checkpoint.write()); }),
+                {"moe_statics.e_score_correction_bias'", "shape [16], expected [1, 16]"});
+  checkpoint.erase("moe_statics.e_score_correction_bias");
+  check_message(data_error([&] { load(ernie, checkpoint.write()); }),
+                {"mlp.moe_statics.e_score_correction_bias': missing"});
+
+  const LayerSpec hunyuan = golden_layer("deepseek_v2", DType::bf16);
+  Checkpoint renamed("deepseek_v2");
+  renamed.rename("mlp.gate.weight", "mlp.gate.wg.weight");
+  renamed.rename("shared_experts.", "shared_mlp.");
+  check_same(load(hunyuan, renamed.write()), load(hunyuan, golden_dir("deepseek_v2")));
+  renamed.add("gate.weight", renamed.at("gate.wg.weight"));
+  check_message(data_error([&] { load(hunyuan, renamed.write()); }), {"is the same weight"});
+  renamed.erase("gate.weight");
+  renamed.erase("shared_mlp.up_proj.weight");
+  check_message(data_error([&] { load(hunyuan, renamed.write()); }),
+                {"mlp.shared_mlp.up_proj.weight': missing"});
+  renamed.erase("gate.wg.weight");
+  check_message(data_error([&] { load(hunyuan, renamed.write()); }),
+                {"mlp.gate.wg.weight': missing"});
+}
+
 TEST_CASE("every golden layer loads in every dtype") {
   for (const GoldenLayer& golden : golden_layers()) {
     const auto want = golden_matrices(golden.folder);
