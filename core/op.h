@@ -35,8 +35,9 @@ struct OpDef {
   Op op;
   // Reads step.reads from the state (and the weights), writes step.writes.
   void (*reference)(const LayerPlan&, const Step&, const LayerWeights&, RefState&);
-  // Bound on the relative Frobenius error of a kernel given exact inputs, from the reduction
-  // length and the accumulator's type; 0 for ops on ids, which must agree exactly.
+  // Bound on the relative Frobenius error of a kernel given exact inputs, whatever order it adds
+  // in, from the reduction length and the accumulator's type; 0 for ops on ids, which must agree
+  // exactly.
   double (*tolerance)(const LayerPlan&, const Step&);
   double (*flops)(const LayerPlan&, const Step&, const Load&);
   // Bytes a perfect kernel moves: each active weight and each activation once.
@@ -61,8 +62,10 @@ double floor_us(const Work&, double gbs, double gflops);
 RefState run_reference(const LayerPlan&, const LayerWeights&, const Matrix& x,
                        const Matrix* chosen_ids = nullptr);
 
-// The layer's bound: first-order sum of its steps' tolerances.
-double layer_tolerance(const LayerPlan&);
+// The layer's bound, from its steps' tolerances and how far an error of the gate moves the routing
+// weights: each, relative to itself, by `gate_effect` times the gate's relative error. 16: where
+// the logits are not known.
+double layer_tolerance(const LayerPlan&, double gate_effect = 16);
 
 // What the reference itself allocates at its peak, in bytes: one expert at a time, not all.
 int64_t reference_bytes(const LayerPlan&);

@@ -125,7 +125,7 @@ void judge_layer(Session& session, const LayerPlan& plan, std::span<const Choice
   LayerCheck check = verify_layer_run(session, plan, choices, subject.weights.selection_bias,
                                       reference, subject.x);
   if (check.ok() && subject.golden_out && check.routing.near_ties == 0) {
-    const double bound = layer_tolerance(plan) + kGoldenTolerance;
+    const double bound = check.output.bound + kGoldenTolerance;
     const Accuracy golden = compare(session.read(Buf::out), *subject.golden_out, bound, "out");
     check.output.first_bad = golden.first_bad;
   }

@@ -8,8 +8,11 @@ namespace fse {
 // Compares a result with its reference. Anything not finite where the reference is finite fails, at
 // any position; so does a relative Frobenius error above `bound`, or one element further off than
 // 16 * bound * rms(want) (about 5 sigma above the largest of 10^6 rounding errors).
-// `name` heads the text of the first bad element.
-Accuracy compare(const Matrix& got, const Matrix& want, double bound, const std::string& name);
+// `name` heads the text of the first bad element. `terms`: the root of the sum of the squares of
+// every term that was added up in any element, where known; errors are of that size, and a few
+// results may all be small where their terms are not.
+Accuracy compare(const Matrix& got, const Matrix& want, double bound, const std::string& name,
+                 double terms = 0);
 
 // Routing is judged apart from values.
 struct RoutingAgreement {
@@ -26,6 +29,17 @@ struct RoutingAgreement {
 // `scores` are the reference's [tokens, experts], see routing.h.
 RoutingAgreement compare_routing(const LayerPlan&, const float* selection_bias,
                                  const Matrix& scores, const Matrix& got_ids, double logit_error);
+
+// A layer's logits, routed experts first, then the shared gate, and how large rounding finds them:
+// root of (2 r^2 + B^2) / 3, see core/op.cpp.
+struct Logits {
+  Matrix values, sizes;  // [tokens, experts + gate_rows]
+};
+Logits logits_of(const LayerWeights&, const Matrix& x);
+
+// layer_tolerance's gate_effect, of the token where it is largest: what a relative error of 1 in
+// every logit, of random sign, does to the weights of `ids` [tokens, >= top_k], first order.
+double gate_effect(const LayerSpec&, const Logits&, const Matrix& scores, const Matrix& ids);
 
 // What of a step's output is defined: unrouted choice columns before slots are appended, rows of
 // empty pairs and the padding of the last slot are not. Undefined elements become 0.
@@ -52,14 +66,15 @@ class LayerReference {
  public:
   LayerReference(const LayerPlan&, const LayerWeights&, Matrix x);
   const Matrix& scores() const { return scores_; }  // of the reference's own logits
-  double largest_logit() const { return largest_logit_; }
+  const Logits& logits() const { return logits_; }
+  double largest_logit() const;                 // of the routed experts
   const Matrix& out(const Matrix& routed_ids);  // [tokens, hidden], on these ids
 
  private:
   LayerPlan plan_;  // the plainest variant of the layer
   LayerWeights weights_;
   Matrix x_, scores_, chosen_, out_;
-  double largest_logit_ = 0;
+  Logits logits_;
 };
 
 // The whole layer: poisoned buffers, one run on weight set 0, routing and output compared.

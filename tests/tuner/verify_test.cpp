@@ -70,6 +70,13 @@ TEST_CASE("errors around negative and zero references count as much as around po
   });
 }
 
+TEST_CASE("a few results that cancel are judged by the size of what cancelled") {
+  const Matrix want = Matrix::Constant(1, 1, 1e-6), got = Matrix::Constant(1, 1, 1.03e-6);
+  CHECK_FALSE(compare(got, want, 1e-6, "shared_logits").ok());
+  CHECK(compare(got, want, 1e-6, "shared_logits", 1).ok());
+  CHECK_FALSE(compare(got, want, 1e-8, "shared_logits", 1).ok());
+}
+
 TEST_CASE("a result of another shape or of an all-zero reference is judged, not divided by zero") {
   CHECK_FALSE(compare(ramp(2, 3), ramp(3, 2), 1, "out").ok());
   const Matrix zero = Matrix::Zero(2, 2);
@@ -213,4 +220,40 @@ TEST_CASE("a whole layer verifies; a lost shared expert or a changed route does 
     };
     CHECK_FALSE(judge().ok());
   }
+}
+
+TEST_CASE("faults that move a whole layer's output little are still faults") {
+  const LayerSpec layer = small_layer();
+  const Workload workload = small_workload(layer, 5);
+  struct Fault {
+    const char* name;
+    std::function<void(RefState&)> damage;  // of what topk, or else renormalize, left
+  };
+  const Fault faults[] = {
+      {"an expert is lost for one token", [](RefState& s) { s[Buf::topk_weights](2, 1) = 0; }},
+      {"two weights change places",
+       [](RefState& s) { std::swap(s[Buf::topk_weights](2, 0), s[Buf::topk_weights](2, 1)); }},
+      {"a token is dropped", [](RefState& s) { s[Buf::topk_weights].row(4).setZero(); }},
+      {"weights in bf16",
+       [](RefState& s) {
+         for (double& w : s[Buf::topk_weights].reshaped())
+           w = from_bf16(to_bf16(static_cast<float>(w)));
+       }},
+      {"weights off by 2e-5", [](RefState& s) { s[Buf::topk_weights] *= 1 + 2e-5; }},
+  };
+  for (const LayerPlan& plan : legal_plans(layer, 5))
+    for (const Fault& fault : faults) {
+      CAPTURE(to_label(plan.variant));
+      CAPTURE(fault.name);
+      ReferenceSession session(plan, workload.sets);
+      LayerReference reference(plan, workload.sets[0],
+                               to_matrix(workload.inputs[0], 5, layer.hidden));
+      session.fault = [&](int step, const Choice&, RefState& state) {
+        const Op op = plan.steps[static_cast<size_t>(step)].op;
+        if (op == Op::topk || op == Op::renormalize) fault.damage(state);
+      };
+      CHECK_FALSE(
+          verify_layer_run(session, plan, no_choices(plan), nullptr, reference, workload.inputs[0])
+              .ok());
+    }
 }
