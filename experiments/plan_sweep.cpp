@@ -10,6 +10,7 @@
 #include "experiments/device_choice.h"
 #include "experiments/estimate.h"
 #include "experiments/paths.h"
+#include "experiments/workload_group.h"
 #include "reports/table.h"
 
 namespace fse {
@@ -22,10 +23,6 @@ std::string short_number(double value) {
 
 std::string megabytes(double bytes) {
   return short_number(bytes / 1e6);
-}
-
-std::string gigabytes(int64_t bytes) {
-  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
 }
 
 std::string duration(double seconds) {

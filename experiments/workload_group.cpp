@@ -224,11 +224,11 @@ void measure_entries(RunContext& context, const std::vector<std::unique_ptr<Entr
                describe(context, *entries[i], measured[i], loads, std::move(records[i])));
 }
 
-double gigabytes(int64_t bytes) {
-  return static_cast<double>(bytes) / 1e9;
-}
-
 }  // namespace
+
+std::string gigabytes(int64_t bytes) {
+  return fmt::format("{:.2f} GB", static_cast<double>(bytes) / 1e9);
+}
 
 std::string workload_key(const Case& spec) {
   const bool trace = spec.routing.kind == RoutingKind::trace;
@@ -248,9 +248,7 @@ std::string out_of_memory(std::span<const LayerPlan> plans, const DeviceInfo& de
   const int64_t needed = weights + buffers + reference;
   if (needed <= device.memory_bytes) return {};
   return fmt::format(
-      "needs {:.1f} GB (weights {:.1f}, buffers and inputs of {} variants {:.1f}, reference "
-      "{:.1f}), "
-      "{} has {:.1f} GB",
+      "needs {} (weights {}, buffers and inputs of {} variants {}, reference {}), {} has {}",
       gigabytes(needed), gigabytes(weights), plans.size(), gigabytes(buffers), gigabytes(reference),
       device.name, gigabytes(device.memory_bytes));
 }

@@ -41,5 +41,6 @@ void fail_case(const RunContext&, const Case&, Outcome);
 // Why a group of plans cannot run in the device's memory, with both sizes; empty when it can. They
 // share the weights and are all open while they are measured against each other.
 std::string out_of_memory(std::span<const LayerPlan>, const DeviceInfo&, int sets);
+std::string gigabytes(int64_t bytes);  // "3.22 GB"
 
 }  // namespace fse

@@ -90,8 +90,9 @@ double stream_through(std::span<const std::byte> bytes, int threads) {
 }
 
 double measure_read_gbs(const DeviceInfo& device) {
-  // 1 GB or four times the caches, but not more than half of what is there.
-  const int64_t wanted = std::max(int64_t{1} << 30, 4 * device.llc_bytes);
+  // Eight times the caches, so that what stays in them adds little, but not more than half of what
+  // is there.
+  const int64_t wanted = std::max(int64_t{1} << 28, 8 * device.llc_bytes);
   HostBuffer buffer(std::min(wanted, device.memory_bytes / 2 / 64 * 64));
   std::byte* data = buffer.data();
   // Each page is touched first by the thread that will read it: it lies in that thread's memory.

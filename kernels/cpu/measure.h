@@ -9,7 +9,8 @@ namespace fse {
 // Reads all of `bytes` (64-byte aligned) once with `threads` threads; seconds.
 double stream_through(std::span<const std::byte> bytes, int threads);
 
-// Best of several passes over a buffer of at least four times the caches, all threads: GB/s (10^9).
+// Best of several passes over a buffer of at least eight times the caches, all threads: GB/s
+// (10^9).
 double measure_read_gbs(const DeviceInfo&);
 // Best rate of independent f32 multiply-adds on registers, all threads: GFLOP/s.
 double measure_peak_gflops(const DeviceInfo&);

@@ -107,14 +107,13 @@ void add_set(std::vector<Interval>& list, const LayerWeights& w) {
   const LayerSpec& layer = w.layer;
   const int64_t hidden = layer.hidden, width = w.shard.intermediate;
   const int64_t experts = layer.routing.experts + w.shard.slots;
-  const auto blocks = [](int64_t n) { return (n + kScaleBlock - 1) / kScaleBlock; };
   const int64_t gate_rows = layer.routing.experts + layer.gate_rows();
   add(list, w.router, gate_rows * hidden * element_bytes(router_dtype(layer)));
   add(list, w.selection_bias, int64_t{layer.routing.experts} * 4);
   add(list, w.gate_up, experts * 2 * width * hidden * element_bytes(layer.dtype));
   add(list, w.down, experts * hidden * width * element_bytes(layer.dtype));
-  add(list, w.gate_up_scale, experts * 2 * blocks(width) * blocks(hidden) * 4);
-  add(list, w.down_scale, experts * blocks(hidden) * blocks(width) * 4);
+  add(list, w.gate_up_scale, experts * 2 * scale_blocks(width) * scale_blocks(hidden) * 4);
+  add(list, w.down_scale, experts * scale_blocks(hidden) * scale_blocks(width) * 4);
 }
 
 std::vector<Interval> merged(std::vector<Interval> list) {
