@@ -24,6 +24,7 @@
 #include "experiments/run.h"
 #include "experiments/simulate_command.h"
 #include "experiments/sweep.h"
+#include "experiments/validate_command.h"
 #include "experiments/verify.h"
 #include "experiments/write_report.h"
 #include "reports/compare.h"
@@ -57,6 +58,8 @@ const char* const kSweepHelp =
 struct Request {
   std::string sweep, model, device = "auto", db, study, tiles = "default", dir;
   std::string simulate_format = "text";
+  ValidateOptions validate;
+  bool simulate_validates = false;
   std::string command;  // as typed
   std::vector<std::string> overrides;
   bool steps = false, quiet = false;
@@ -116,6 +119,17 @@ void add_simulate(CLI::App& app, Request& request) {
       "simulate",
       "Predict what a sweep's variants mean for serving on a device of configs/devices");
   add_sweep_arguments(*command, request);
+  command->get_option("sweep")->required(false);
+  CLI::Option* validate = command->add_flag(
+      "--validate", request.simulate_validates,
+      "Instead of a sweep: compare with published results, split by split; exits 1 where a\n"
+      "prediction is worse than its split's limit");
+  command
+      ->add_option("--splits", request.validate.folder,
+                   "Folder with splits.yaml and serving.yaml, for --validate")
+      ->needs(validate);
+  command->add_flag("--rows", request.validate.rows, "Also every row, for --validate")
+      ->needs(validate);
   command->add_option("--format", request.simulate_format, "text | json, one object per row")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
@@ -126,6 +140,9 @@ void add_simulate(CLI::App& app, Request& request) {
       "Example: fselab simulate serving.yaml device=mi355x --format json");
   command->callback([&] {
     request.action = [&] {
+      request.validate.json = request.simulate_format == "json";
+      if (request.simulate_validates) return validate_simulator(request.validate);
+      if (request.sweep.empty()) fail_usage("sweep is missing, expected a sweep or --validate");
       simulate_sweep({.sweep = request.sweep,
                       .overrides = request.overrides,
                       .json = request.simulate_format == "json"});

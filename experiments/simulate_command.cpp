@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/model_import.h"
 #include "core/serving_model.h"
+#include "core/uncertainty.h"
 #include "experiments/device_reader.h"
 #include "experiments/paths.h"
 #include "experiments/sweep.h"
@@ -74,32 +75,6 @@ std::vector<Variant> variants_of(const SweepSpec& spec, const LayerSpec& layer,
           add(v);
         }
   return all;
-}
-
-double gain_percent(const ServingTimes& times, const ServingTimes& base) {
-  return (times.output_tok_s / base.output_tok_s - 1) * 100;
-}
-
-struct Interval {
-  double low = 0, high = 0;
-};
-
-// Each uncertain parameter moved alone by the half width of its own 90 % interval; the moves are
-// independent, so their squares add. Two points are what no parameter of the model explains.
-Interval gain_interval(const ServingCase& c, const ServingCase& base, const DeviceModel& device,
-                       const FrameworkModel& framework, double gain) {
-  double squares = 2 * 2;
-  const auto closed_gain = [&](const DeviceModel& d) {
-    return (closed_form_ms(base, d, framework) / closed_form_ms(c, d, framework) - 1) * 100;
-  };
-  const double centre = closed_gain(device);
-  for (const DeviceField& field : device_fields()) {
-    DeviceModel moved = device;
-    moved.*field.value *= 1 + field.spread;
-    const double change = field.spread > 0 ? closed_gain(moved) - centre : 0;
-    squares += change * change;
-  }
-  return {gain - std::sqrt(squares), gain + std::sqrt(squares)};
 }
 
 void print_row(const ServingCase& c, const std::string& model, const ServingTimes& times,

@@ -13,7 +13,8 @@ namespace {
 
 std::string data(const std::string& name) {
   std::ostringstream text;
-  text << std::ifstream(std::string(FSELAB_SOURCE_DIR) + "/tests/data/" + name, std::ios::binary)
+  text << std::ifstream(std::string(FSELAB_SOURCE_DIR) + "/configs/validation/" + name,
+                        std::ios::binary)
               .rdbuf();
   return text.str();
 }

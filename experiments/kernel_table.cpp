@@ -1,0 +1,94 @@
+#include "experiments/kernel_table.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/error.h"
+#include "experiments/yaml_reader.h"
+#include "tuner/exchange.h"
+
+namespace fse {
+namespace {
+
+using Cells = std::vector<std::string>;
+
+// Columns that make two rows rows of one shape; expert and topk aside.
+constexpr std::array kShape = {"cu_num",   "model_dim",      "inter_dim", "act_type",
+                               "dtype",    "q_dtype_a",      "q_dtype_w", "q_type",
+                               "use_g1u1", "doweight_stage1"};
+
+int whole(const KernelRow& row, const char* column, const std::string& file) {
+  const std::optional<int64_t> value = parse_integer(row.cells.at(column));
+  if (!value || *value < 1 || *value > 1 << 24)
+    fail_data(fmt::format("{}:{}: column {} is '{}', expected a whole number from 1", file,
+                          row.line, column, row.cells.at(column)));
+  return static_cast<int>(*value);
+}
+
+DType dtype_of(const KernelRow& row) {
+  const std::string& weights = row.cells.at("q_dtype_w");
+  return weights.starts_with("torch.float8") ? DType::fp8_block128 : DType::bf16;
+}
+
+void mark_doubtful(std::vector<KernelRow>& rows) {
+  for (KernelRow& row : rows) {
+    if (!(row.us > 0)) row.doubt = "no time";
+    for (const KernelRow& other : rows) {
+      if (!row.doubt.empty()) break;
+      bool alike = other.us == row.us && other.tokens != row.tokens &&
+                   other.layer.routing.experts == row.layer.routing.experts &&
+                   other.layer.routing.top_k == row.layer.routing.top_k;
+      for (const char* column : kShape)
+        alike = alike && other.cells.at(column) == row.cells.at(column);
+      if (alike) row.doubt = fmt::format("the very time of tokens={}", other.tokens);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<KernelRow> read_kernel_table(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) fail_usage(fmt::format("{}: cannot be read, expected a table", file.string()));
+  std::ostringstream text;
+  text << stream.rdbuf();
+  const ForeignTable table = read_foreign(text.str(), file.filename().string());
+  if (table.format != ExchangeFormat::aiter)
+    fail_data(fmt::format("{}: not a table of AITER's tuned_fmoe columns", file.string()));
+  const Cells columns = nlohmann::json::parse(table.header).at("columns").get<Cells>();
+  std::vector<KernelRow> rows;
+  for (size_t i = 0; i < table.rows.size(); ++i) {
+    KernelRow row{.line = static_cast<int>(i) + 2};
+    const Cells cells = nlohmann::json::parse(table.rows[i].fields).get<Cells>();
+    for (size_t c = 0; c < columns.size(); ++c) row.cells[columns[c]] = cells[c];
+    const auto number = [&](const char* name) { return whole(row, name, table.name); };
+    row.layer.hidden = number("model_dim");
+    row.layer.intermediate = number("inter_dim");
+    row.layer.routing.experts = number("expert");
+    row.layer.routing.top_k = number("topk");
+    row.layer.dtype = dtype_of(row);
+    row.tokens = number("token");
+    row.us = parse_number(row.cells.at("us")).value_or(0);
+    rows.push_back(std::move(row));
+  }
+  mark_doubtful(rows);
+  return rows;
+}
+
+const KernelRow* without_slot(const std::vector<KernelRow>& rows, const KernelRow& slot) {
+  for (const KernelRow& row : rows) {
+    bool alike = row.doubt.empty() && row.tokens == slot.tokens &&
+                 row.layer.routing.experts + 1 == slot.layer.routing.experts &&
+                 row.layer.routing.top_k + 1 == slot.layer.routing.top_k;
+    for (const char* column : kShape)
+      alike = alike && row.cells.at(column) == slot.cells.at(column);
+    if (alike) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace fse
