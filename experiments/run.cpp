@@ -25,18 +25,18 @@ std::string host_os() {
   return uname(&name) == 0 ? fmt::format("{} {}", name.sysname, name.release) : "unknown";
 }
 
-std::string compilers(const Backend& backend) {
-  const std::string kernels = backend.kernel_toolchain();
+std::string compilers(const Workbench& bench) {
+  const std::string kernels = bench.kernel_toolchain();
   return fmt::format("{}{}{}", compiler_text(), kernels.empty() ? "" : "; ", kernels);
 }
 
-Environment describe_environment(Backend& backend) {
-  return {.device = backend.device(),
-          .compiler = compilers(backend),
+Environment describe_environment(Workbench& bench) {
+  return {.device = bench.device(),
+          .compiler = compilers(bench),
           .git_revision = std::string(git_revision()),
           .host_os = host_os(),
-          .read_gbs = backend.measure_read_gbs(),
-          .peak_gflops = backend.measure_peak_gflops()};
+          .read_gbs = bench.measure_read_gbs(),
+          .peak_gflops = bench.measure_peak_gflops()};
 }
 
 // Cases that share weights, and among them those that share a workload, in the sweep's order.
@@ -72,7 +72,7 @@ std::vector<LayerGroup> group_pending(const std::vector<CaseRecord>& cases) {
 
 // Leaves only what fits into memory; the rest is recorded with both sizes.
 void refuse_oversized(const RunContext& context, LayerGroup& group, int sets) {
-  const DeviceInfo& device = context.backend.device();
+  const DeviceInfo& device = context.bench.device();
   std::erase_if(group.workloads, [&](const WorkloadGroup& workload) {
     std::vector<LayerPlan> plans;
     for (const CaseRecord& record : workload.cases)
@@ -87,19 +87,16 @@ void refuse_oversized(const RunContext& context, LayerGroup& group, int sets) {
 }
 
 void run_layer(RunContext& context, LayerGroup group) {
-  const DeviceInfo& device = context.backend.device();
+  const DeviceInfo& device = context.bench.device();
   const Shard shard = measured_shard(group.layer, group.tp);
   const Rotation rotation = plan_rotation(group.layer, shard, device, context.measure.cache);
   context.ledger.rotation = rotation;
   context.ledger.cache = context.measure.cache;
   refuse_oversized(context, group, rotation.sets);
   if (group.workloads.empty()) return;
-  context.progress.activity(fmt::format("filling weights of {}", group.layer.model));
-  const std::vector<LayerWeights> sets =
-      random_weights(group.layer, shard, group.seed, rotation.sets);
   for (const WorkloadGroup& workload : group.workloads) {
     context.ledger.workload = workload_key(workload.cases.front().spec);
-    run_group(context, workload, sets);
+    run_group(context, workload);
   }
 }
 
@@ -109,7 +106,7 @@ int64_t count(const std::vector<CaseRecord>& cases, CaseState state) {
 }
 
 // False when it was interrupted.
-bool run_pending(Backend& backend, const SweepSpec& spec, Store& store, int64_t study,
+bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t study,
                  const RunOptions& options) {
   const std::vector<CaseRecord> cases = store.cases(study);
   const int64_t pending = count(cases, CaseState::pending);
@@ -117,8 +114,8 @@ bool run_pending(Backend& backend, const SweepSpec& spec, Store& store, int64_t 
   const auto total = static_cast<int64_t>(cases.size()) - count(cases, CaseState::refused);
   Progress progress(total, total - pending, options.quiet);
   progress.activity("measuring the device's ceilings");
-  const Environment environment = describe_environment(backend);
-  RunContext context{.backend = backend,
+  const Environment environment = describe_environment(bench);
+  RunContext context{.bench = bench,
                      .ledger = {.store = store,
                                 .study = study,
                                 .environment = store.add_environment(environment),
@@ -142,8 +139,8 @@ bool run_pending(Backend& backend, const SweepSpec& spec, Store& store, int64_t 
 int run_sweep(const RunOptions& options) {
   const std::filesystem::path configs = configs_dir();
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
-  const auto backend = open_device(spec.device);
-  const Expansion expansion = expand(spec, backend->device(), configs);
+  const auto bench = open_workbench(open_device(spec.device));
+  const Expansion expansion = expand(spec, bench->device(), configs);
   for (const std::string& note : expansion.notes) fmt::print(stderr, "{}\n", note);
   Store store = Store::create_or_open(options.db);
   if (!store.warning().empty()) fmt::print(stderr, "fselab: {}\n", store.warning());
@@ -153,7 +150,7 @@ int run_sweep(const RunOptions& options) {
                                          .command = options.command},
                                         expansion.cases);
   catch_interrupts();
-  const bool complete = run_pending(*backend, spec, store, study, options);
+  const bool complete = run_pending(*bench, spec, store, study, options);
   const std::vector<CaseRecord> cases = store.cases(study);
   fmt::print("{}", to_markdown(load_report(store, spec.study)));
   if (!complete) {

@@ -64,8 +64,8 @@ std::string read_device(const YamlNode& node) {
   const std::string name = read_text(node, "device", expected);
   const std::string kind = name.substr(0, name.find(':'));
   const bool bare = kind == name;
-  const bool known =
-      bare ? kind == "auto" || kind == "cpu" : kind == "hip" || kind == "emu" || kind == "sim";
+  const bool known = bare ? kind == "auto" || kind == "cpu"
+                          : kind == "hip" || kind == "emu" || kind == "sim" || kind == "fault";
   const bool text = std::all_of(name.begin(), name.end(), [](char c) { return c > ' '; });
   if (!known || !text || name.back() == ':') fail_value(node, "device", expected);
   return name;

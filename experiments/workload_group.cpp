@@ -8,8 +8,6 @@
 
 #include "core/error.h"
 #include "experiments/interrupt.h"
-#include "tuner/step_bench.h"
-#include "tuner/verify.h"
 
 namespace fse {
 namespace {
@@ -18,7 +16,7 @@ namespace {
 struct Entry {
   const CaseRecord* record = nullptr;
   LayerPlan plan;
-  std::unique_ptr<Session> session;
+  std::unique_ptr<LayerRunner> layer;
   std::vector<Choice> choices;
   LayerCheck check;
 };
@@ -55,8 +53,8 @@ void fail_case(const RunContext& context, const Case& spec, Outcome outcome) {
 
 namespace {
 
-void tune_entry(const RunContext& context, const Workload& workload, Entry& entry) {
-  const DeviceInfo& device = context.backend.device();
+void tune_entry(const RunContext& context, Entry& entry) {
+  const DeviceInfo& device = context.bench.device();
   const TuneControl control{
       .stop = interrupted,
       .progress = [&](const AttemptRecord& record) { context.progress.attempt(record); },
@@ -70,38 +68,31 @@ void tune_entry(const RunContext& context, const Workload& workload, Entry& entr
       entry.choices[i] = *known;
       continue;
     }
-    StepBench bench(*entry.session, entry.plan, i, entry.choices, workload);
+    const auto bench = entry.layer->open_step(i, entry.choices);
     entry.choices[i] =
-        tune_step(bench, entry.plan, step, device, context.tune, context.ledger, control);
+        tune_step(*bench, entry.plan, step, device, context.tune, context.ledger, control);
   }
 }
 
 // Plans, tunes and verifies one case; nothing comes back when it failed, which is then recorded.
 std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& group,
-                               const CaseRecord& record, const Workload& workload,
-                               std::unique_ptr<LayerReference>& reference) {
+                               const CaseRecord& record) {
   const Case& spec = record.spec;
   auto entry = std::make_unique<Entry>();
   entry->record = &record;
   try {
     entry->plan =
-        make_plan(spec.layer, group.shard, spec.variant, spec.tokens, context.backend.device());
-    entry->session = context.backend.open(entry->plan, workload.sets);
-    tune_entry(context, workload, *entry);
+        make_plan(spec.layer, group.shard, spec.variant, spec.tokens, context.bench.device());
+    entry->layer = context.bench.open(spec.variant);
+    tune_entry(context, *entry);
     context.progress.activity("verifying " + label(spec));
-    if (!reference)
-      reference = std::make_unique<LayerReference>(
-          entry->plan, workload.sets[0],
-          to_matrix(workload.inputs[0], spec.tokens, spec.layer.hidden));
-    entry->check =
-        verify_layer_run(*entry->session, entry->plan, entry->choices,
-                         workload.sets[0].selection_bias, *reference, workload.inputs[0]);
+    entry->check = entry->layer->verify(entry->choices);
   } catch (const AttemptError& error) {
     fail_case(context, spec, {.status = error.status, .reason = error.what()});
     if (error.status == Status::crashed)
       throw Error(ErrorKind::environment,
                   fmt::format("{} is lost to this process: {}; the same command resumes",
-                              context.backend.device().name, error.what()));
+                              context.bench.device().name, error.what()));
     return nullptr;
   } catch (const Error& error) {
     if (error.kind != ErrorKind::environment) throw;
@@ -110,7 +101,7 @@ std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& g
   } catch (const std::bad_alloc&) {
     fail_case(context, spec,
               {.status = Status::out_of_memory,
-               .reason = out_of_memory({&entry->plan, 1}, context.backend.device(),
+               .reason = out_of_memory({&entry->plan, 1}, context.bench.device(),
                                        context.ledger.rotation.sets) +
                          " (an allocation failed)"});
     return nullptr;
@@ -197,16 +188,15 @@ AttemptRecord describe(const RunContext& context, const Entry& entry,
 // ceiling look lower than it is.
 void raise_ceilings(RunContext& context) {
   Ledger& ledger = context.ledger;
-  ledger.read_gbs = std::max(ledger.read_gbs, context.backend.measure_read_gbs());
-  ledger.peak_gflops = std::max(ledger.peak_gflops, context.backend.measure_peak_gflops());
+  ledger.read_gbs = std::max(ledger.read_gbs, context.bench.measure_read_gbs());
+  ledger.peak_gflops = std::max(ledger.peak_gflops, context.bench.measure_peak_gflops());
 }
 
-void measure_entries(RunContext& context, const std::vector<std::unique_ptr<Entry>>& entries,
-                     const Workload& workload) {
+void measure_entries(RunContext& context, const std::vector<std::unique_ptr<Entry>>& entries) {
   std::vector<Contestant> contestants;
   std::vector<AttemptRecord> records;
   for (const auto& entry : entries) {
-    contestants.push_back({entry->session.get(), &entry->plan, entry->choices});
+    contestants.push_back({entry->layer.get(), entry->choices});
     AttemptRecord record = layer_attempt(context, entry->record->spec);
     record.id = context.ledger.store.begin_attempt(context.ledger.study, context.ledger.environment,
                                                    record);
@@ -215,9 +205,9 @@ void measure_entries(RunContext& context, const std::vector<std::unique_ptr<Entr
   const Case& spec = entries.front()->record->spec;
   context.progress.activity(
       fmt::format("measuring {} variants tokens={}", entries.size(), spec.tokens));
-  const std::vector<Load> loads = realised_loads(contestants.front(), workload);
+  const std::vector<Load> loads = realised_loads(contestants.front(), context.bench.inputs());
   const std::vector<LayerMeasurement> measured =
-      measure_layers(contestants, workload, context.measure, spec.seed, interrupted);
+      measure_layers(contestants, context.measure, spec.seed, interrupted);
   raise_ceilings(context);
   for (size_t i = 0; i < entries.size(); ++i)
     close_case(context, entries[i]->record->spec,
@@ -253,20 +243,15 @@ std::string out_of_memory(std::span<const LayerPlan> plans, const DeviceInfo& de
       device.name, gigabytes(device.memory_bytes));
 }
 
-void run_group(RunContext& context, const WorkloadGroup& group,
-               const std::vector<LayerWeights>& sets) {
+void run_group(RunContext& context, const WorkloadGroup& group) {
   const Case& first = group.cases.front().spec;
-  context.progress.activity(fmt::format("drawing inputs tokens={}", first.tokens));
-  const Workload workload{.sets = sets,
-                          .inputs = make_inputs(sets.front(), first.routing, first.tokens,
-                                                first.seed, context.measure.min_rounds),
-                          .cache = context.measure.cache};
-  std::unique_ptr<LayerReference> reference;
+  context.progress.activity(fmt::format("drawing {} tokens={}", first.layer.model, first.tokens));
+  context.bench.set_workload(
+      {.spec = first, .sets = context.ledger.rotation.sets, .rounds = context.measure.min_rounds});
   std::vector<std::unique_ptr<Entry>> entries;
   for (const CaseRecord& record : group.cases)
-    if (auto entry = prepare(context, group, record, workload, reference))
-      entries.push_back(std::move(entry));
-  if (!entries.empty()) measure_entries(context, entries, workload);
+    if (auto entry = prepare(context, group, record)) entries.push_back(std::move(entry));
+  if (!entries.empty()) measure_entries(context, entries);
 }
 
 }  // namespace fse

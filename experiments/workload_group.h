@@ -3,16 +3,15 @@
 
 #include "core/store.h"
 #include "experiments/progress.h"
-#include "kernels/backend.h"
 #include "tuner/measure.h"
 #include "tuner/tune.h"
-#include "tuner/workload_sets.h"
+#include "tuner/workbench.h"
 
 namespace fse {
 
 // What every group of a run shares.
 struct RunContext {
-  Backend& backend;
+  Workbench& bench;
   Ledger ledger;
   const TuneSpec& tune;
   const MeasureSpec& measure;
@@ -33,7 +32,7 @@ std::string workload_key(const Case&);
 // Tunes every step of every case, verifies the layers, measures those that are right in interleaved
 // rounds, and records all of it. A case that fails is recorded with its reason and the others go
 // on. Throws Error(incomplete) when interrupted.
-void run_group(RunContext&, const WorkloadGroup&, const std::vector<LayerWeights>& sets);
+void run_group(RunContext&, const WorkloadGroup&);
 
 // Records a case that cannot be measured, with its outcome.
 void fail_case(const RunContext&, const Case&, Outcome);

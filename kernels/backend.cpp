@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/emulator/backend.h"
+#include "kernels/fault/backend.h"
 #include "kernels/hip/backend.h"
 
 namespace fse {
@@ -29,6 +30,7 @@ std::optional<int> gpu_index(const std::string& device) {
 
 std::unique_ptr<Backend> open_backend(const std::string& device, const BackendConfig& config) {
   if (device == "cpu") return open_cpu_backend();
+  if (device.starts_with("fault:")) return open_fault_backend(device, config);
   std::string why;
   try {
     if (const auto index = gpu_index(device)) return open_hip_backend(*index, config);

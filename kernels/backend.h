@@ -6,11 +6,23 @@
 #include <vector>
 
 #include "core/device.h"
+#include "core/names.h"
 #include "core/op.h"
 #include "core/outcome.h"
 #include "kernels/catalog.h"
 
 namespace fse {
+
+// What a device is used for at the moment: each has a deadline of its own in a worker.
+enum class Stage { prepare, compile, verify, screen, finals, layer_verify, layer_measure };
+template <>
+inline constexpr NameTable<Stage, 7> kNames<Stage>{{{Stage::prepare, "prepare"},
+                                                    {Stage::compile, "compile"},
+                                                    {Stage::verify, "verify"},
+                                                    {Stage::screen, "screen"},
+                                                    {Stage::finals, "finals"},
+                                                    {Stage::layer_verify, "layer_verify"},
+                                                    {Stage::layer_measure, "layer_measure"}}};
 
 struct RunTimes {
   double layer_us = 0;
@@ -21,6 +33,8 @@ struct RunTimes {
 class Session {
  public:
   virtual ~Session() = default;
+  // What the runs that follow are for; a device that fails to order minds, others do not.
+  virtual void enter(Stage) {}
   virtual void set_input(std::span<const float> x) = 0;  // [tokens, hidden]
   virtual void poison_buffers() = 0;                     // everything but the input
   // The whole layer with the weights of set `set`, timed. Choices are parallel to plan.steps.
@@ -59,8 +73,8 @@ struct BackendConfig {
   int compile_threads = 1;
 };
 
-// "cpu" (more devices with their backends). Throws Error(environment) with the reason and what is
-// there instead where the device cannot be used.
+// "cpu", "hip:0", "emu:gfx942", or "fault:DEVICE?..." (see kernels/fault/spec.h). Throws
+// Error(environment) with the reason and what is there instead where the device cannot be used.
 std::unique_ptr<Backend> open_backend(const std::string& device, const BackendConfig& = {});
 std::vector<std::string> device_names();  // usable now, best first: what `auto` picks from
 

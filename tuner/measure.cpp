@@ -30,27 +30,22 @@ void append(LayerMeasurement& measurement, const RunTimes& times) {
 }  // namespace
 
 std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contestants,
-                                             const Workload& workload, const MeasureSpec& spec,
-                                             uint64_t seed, const std::function<bool()>& stop) {
+                                             const MeasureSpec& spec, uint64_t seed,
+                                             const std::function<bool()>& stop) {
   std::vector<LayerMeasurement> results(contestants.size());
   for (size_t i = 0; i < contestants.size(); ++i)
-    results[i].step_us.resize(contestants[i].plan->steps.size());
+    results[i].step_us.resize(contestants[i].choices.size());
   Rng rng(seed);
   const Clock::time_point start = Clock::now();
   const double limit = spec.max_seconds * static_cast<double>(contestants.size());
   std::vector<size_t> order(contestants.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  size_t set = 0;
+  int set = 0;
   for (int round = 0;; ++round) {
     if (stop()) throw Error(ErrorKind::incomplete, "stopped while measuring");
-    const auto& x = workload.inputs[static_cast<size_t>(round) % workload.inputs.size()];
     shuffle(order, rng);
-    for (size_t i : order) {
-      const Contestant& c = contestants[i];
-      c.session->set_input(x);
-      if (workload.cache == Cache::cold_all) c.session->evict_caches();
-      append(results[i], c.session->run(c.choices, static_cast<int>(set++ % workload.sets.size())));
-    }
+    for (size_t i : order)
+      append(results[i], contestants[i].layer->run(contestants[i].choices, round, set++));
     constexpr int kFewest = 6;  // below that no 95 % interval of a median exists
     if (round + 1 < kFewest) continue;
     if (round + 1 < spec.min_rounds) continue;
@@ -62,13 +57,9 @@ std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contest
   }
 }
 
-std::vector<Load> realised_loads(const Contestant& c, const Workload& workload) {
+std::vector<Load> realised_loads(const Contestant& c, int inputs) {
   std::vector<Load> loads;
-  for (size_t i = 0; i < workload.inputs.size(); ++i) {
-    c.session->set_input(workload.inputs[i]);
-    c.session->run(c.choices, static_cast<int>(i % workload.sets.size()));
-    loads.push_back(load_of(c.session->read(Buf::topk_ids), c.plan->expert_count()));
-  }
+  for (int i = 0; i < inputs; ++i) loads.push_back(c.layer->load(c.choices, i));
   return loads;
 }
 

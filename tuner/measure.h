@@ -5,8 +5,7 @@
 
 #include "core/case.h"
 #include "core/op.h"
-#include "kernels/backend.h"
-#include "tuner/workload_sets.h"
+#include "tuner/workbench.h"
 
 namespace fse {
 
@@ -17,10 +16,9 @@ struct MeasureSpec {
   double max_seconds = 3;  // per layer, after min_rounds; the interval reached is stored
 };
 
-// One variant in a race: its session, and what executes each step.
+// One variant in a race, and what executes each of its steps.
 struct Contestant {
-  Session* session = nullptr;
-  const LayerPlan* plan = nullptr;
+  LayerRunner* layer = nullptr;
   std::vector<Choice> choices;
 };
 
@@ -33,11 +31,10 @@ struct LayerMeasurement {
 // next weight set of the rotation: sample r of two contestants makes a pair, and a machine that
 // drifts drifts for all. Ends when every interval is reached, or the time is up (never below 6
 // rounds). Throws Error(incomplete) when `stop` says so between two rounds.
-std::vector<LayerMeasurement> measure_layers(std::span<const Contestant>, const Workload&,
-                                             const MeasureSpec&, uint64_t seed,
-                                             const std::function<bool()>& stop);
+std::vector<LayerMeasurement> measure_layers(std::span<const Contestant>, const MeasureSpec&,
+                                             uint64_t seed, const std::function<bool()>& stop);
 
-// What the router really chose for every input: one untimed run each, which also warms up.
-std::vector<Load> realised_loads(const Contestant&, const Workload&);
+// What the router really chose for each of `inputs`: one untimed run each, which also warms up.
+std::vector<Load> realised_loads(const Contestant&, int inputs);
 
 }  // namespace fse

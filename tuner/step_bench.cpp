@@ -36,6 +36,7 @@ StepBench::StepBench(Session& session, const LayerPlan& plan, size_t step,
     : session_(session), plan_(plan), step_(plan.steps[step]), index_(step), workload_(workload) {
   constexpr size_t kRounds = 8;
   rounds_.resize(std::min(kRounds, workload.inputs.size()));
+  session_.enter(Stage::prepare);
   session_.poison_buffers();
   // Backwards, so that round 0 is what stays in the buffers.
   for (size_t round = rounds_.size(); round-- > 0;) {
@@ -79,7 +80,13 @@ void StepBench::prepare_reference() {
   expected_ready_ = true;
 }
 
+void StepBench::compile(std::span<const Choice> soon) {
+  session_.enter(Stage::compile);
+  session_.compile(static_cast<int>(index_), soon);
+}
+
 Accuracy StepBench::verify(const Choice& choice) {
+  session_.enter(Stage::verify);
   session_.set_input(workload_.inputs[0]);
   for (Buf id : step_.writes)
     session_.write(id, contains(step_.reads, id) ? inputs_[id] : poisoned(*plan_.find(id)));
@@ -92,7 +99,8 @@ Accuracy StepBench::verify(const Choice& choice) {
   return verify_step(plan_, step_, workload_.sets[0], inputs_, outputs, expected_);
 }
 
-double StepBench::time_us(const Choice& choice, int round) {
+double StepBench::time_us(const Choice& choice, int round, Stage stage) {
+  session_.enter(stage);
   const size_t r = static_cast<size_t>(round) % rounds_.size();
   if (contains(step_.reads, Buf::x)) session_.set_input(workload_.inputs[r]);
   restore(rounds_[r]);

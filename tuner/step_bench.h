@@ -1,34 +1,26 @@
 #pragma once
 #include <vector>
 
-#include "core/outcome.h"
-#include "kernels/backend.h"
-#include "tuner/workload_sets.h"
+#include "tuner/workbench.h"
 
 namespace fse {
 
-// One step of a plan on a bench: what it reads is in place, as the steps before it left it, for a
-// few rounds of routing. Its kernels are then verified and timed alone.
-class StepBench {
+// One step of a plan on a session of this process: what it reads is in place, as the steps before
+// it left it, for a few rounds of routing.
+class StepBench final : public StepRunner {
  public:
   // Runs the steps before `step` with `choices`, once per round; a whole layer too, whose work only
   // its own routing tells.
   StepBench(Session&, const LayerPlan&, size_t step, std::span<const Choice> choices,
             const Workload&);
-
-  // Computes the float64 reference that verify() compares with, where it is not there yet: for a
-  // large step that takes a second, which is no candidate's fault.
-  void prepare_reference();
-  // Poisons what the step writes, runs it once, and compares with the float64 reference.
-  Accuracy verify(const Choice&);
-  void compile(std::span<const Choice> soon) { session_.compile(static_cast<int>(index_), soon); }
-  std::optional<KernelResources> resources(const Choice& choice) {
+  void prepare_reference() override;
+  Accuracy verify(const Choice&) override;
+  void compile(std::span<const Choice> soon) override;
+  std::optional<KernelResources> resources(const Choice& choice) override {
     return session_.resources(static_cast<int>(index_), choice);
   }
-  // Runs the step once on the routing of `round` and the next weight set of the rotation.
-  double time_us(const Choice&, int round);
-  // Mean work of the step over the rounds.
-  Work work() const { return work_; }
+  double time_us(const Choice&, int round, Stage stage = Stage::screen) override;
+  Work work() const override { return work_; }
 
  private:
   using Snapshot = std::vector<std::pair<Buf, Matrix>>;

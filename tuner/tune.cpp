@@ -58,7 +58,7 @@ SearchSpace space_of(const std::vector<Choice>& all) {
 // One search of one step.
 class Search {
  public:
-  Search(StepBench& bench, const LayerPlan& plan, const Step& step, const TuneSpec& spec,
+  Search(StepRunner& bench, const LayerPlan& plan, const Step& step, const TuneSpec& spec,
          const Ledger& ledger, const TuneControl& control)
       : bench_(bench), spec_(spec), ledger_(ledger), control_(control), rng_(control.seed) {
     key_ = step_key(plan, step);
@@ -285,13 +285,14 @@ class Search {
     for (int round = 0; round < 25; ++round) {
       shuffle(order, rng_);
       for (size_t i : order)
-        records[i].outcome.samples_us.push_back(bench_.time_us(entrants[i].choice, round));
+        records[i].outcome.samples_us.push_back(
+            bench_.time_us(entrants[i].choice, round, Stage::finals));
       const double spent = std::chrono::duration<double>(Clock::now() - start).count();
       if (round + 1 >= 6 && spent > limit) return;
     }
   }
 
-  StepBench& bench_;
+  StepRunner& bench_;
   const TuneSpec& spec_;
   const Ledger& ledger_;
   const TuneControl& control_;
@@ -335,7 +336,7 @@ std::optional<Choice> recorded_choice(const LayerPlan& plan, const Step& step,
   return std::nullopt;
 }
 
-Choice tune_step(StepBench& bench, const LayerPlan& plan, const Step& step,
+Choice tune_step(StepRunner& bench, const LayerPlan& plan, const Step& step,
                  const DeviceInfo& device, const TuneSpec& spec, const Ledger& ledger,
                  const TuneControl& control) {
   return Search(bench, plan, step, spec, ledger, control)

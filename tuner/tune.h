@@ -3,8 +3,8 @@
 #include <optional>
 
 #include "core/store.h"
-#include "tuner/step_bench.h"
 #include "tuner/tune_spec.h"
+#include "tuner/workbench.h"
 
 namespace fse {
 
@@ -44,7 +44,7 @@ std::optional<Choice> recorded_choice(const LayerPlan&, const Step&, const Devic
 // three times the best. Finals: the best few and the default in interleaved rounds; the smallest
 // median wins. Throws Error(incomplete) when stopped, and Error(environment) when not even the
 // default tile is right.
-Choice tune_step(StepBench&, const LayerPlan&, const Step&, const DeviceInfo&, const TuneSpec&,
+Choice tune_step(StepRunner&, const LayerPlan&, const Step&, const DeviceInfo&, const TuneSpec&,
                  const Ledger&, const TuneControl&);
 
 }  // namespace fse

@@ -237,6 +237,7 @@ const Matrix& LayerReference::out(const Matrix& routed_ids) {
 LayerCheck verify_layer_run(Session& session, const LayerPlan& plan,
                             std::span<const Choice> choices, const float* bias,
                             LayerReference& reference, std::span<const float> x) {
+  session.enter(Stage::layer_verify);
   session.set_input(x);
   session.poison_buffers();
   session.run(choices, 0);

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "reference_session.h"
 #include "small_layer.h"
+#include "tuner/layer_bench.h"
 
 using namespace fse;
 
@@ -14,10 +15,20 @@ struct Race {
   LayerSpec layer = small_layer();
   Workload workload = small_workload(layer, 2);
   std::vector<LayerPlan> plans = legal_plans(layer, 2);
-  ReferenceSession first{plans[0], workload.sets}, second{plans[1], workload.sets};
-  std::vector<Contestant> contestants{
-      {&first, &plans[0], std::vector<Choice>(plans[0].steps.size())},
-      {&second, &plans[1], std::vector<Choice>(plans[1].steps.size())}};
+  std::unique_ptr<LayerReference> reference;
+  std::vector<std::unique_ptr<LayerBench>> layers;
+  std::vector<ReferenceSession*> sessions;
+  std::vector<Contestant> contestants;
+
+  Race() {
+    for (size_t i = 0; i < 2; ++i) {
+      auto session = std::make_unique<ReferenceSession>(plans[i], workload.sets);
+      sessions.push_back(session.get());
+      layers.push_back(
+          std::make_unique<LayerBench>(plans[i], std::move(session), workload, reference));
+      contestants.push_back({layers[i].get(), std::vector<Choice>(plans[i].steps.size())});
+    }
+  }
 };
 
 bool never() {
@@ -28,7 +39,7 @@ bool never() {
 
 TEST_CASE("steady samples end after the fewest rounds, for every contestant alike") {
   Race race;
-  const auto results = measure_layers(race.contestants, race.workload, {.min_rounds = 9}, 1, never);
+  const auto results = measure_layers(race.contestants, {.min_rounds = 9}, 1, never);
   REQUIRE(results.size() == 2);
   for (size_t i = 0; i < 2; ++i) {
     CHECK(results[i].layer_us.size() == 9);
@@ -40,24 +51,24 @@ TEST_CASE("steady samples end after the fewest rounds, for every contestant alik
 
 TEST_CASE("noisy samples go on until the interval is narrow") {
   Race race;
-  race.first.time_us = [](int, const Choice&, int call) {
+  race.sessions[0]->time_us = [](int, const Choice&, int call) {
     return call / 13 % 2 == 0 ? 100.0 : 130.0;  // whole rounds of 13 steps alternate
   };
-  const auto results = measure_layers(race.contestants, race.workload,
-                                      {.min_rounds = 6, .max_seconds = 0.2}, 1, never);
+  const auto results =
+      measure_layers(race.contestants, {.min_rounds = 6, .max_seconds = 0.2}, 1, never);
   CHECK(results[0].layer_us.size() > 6);
   CHECK(results[0].layer_us.size() == results[1].layer_us.size());
 }
 
 TEST_CASE("a stop between two rounds ends the measurement as incomplete") {
   Race race;
-  CHECK_THROWS_AS(measure_layers(race.contestants, race.workload, {}, 1, [] { return true; }),
-                  Error);
+  CHECK_THROWS_AS(measure_layers(race.contestants, {}, 1, [] { return true; }), Error);
 }
 
 TEST_CASE("realised loads count what the router chose for each input") {
   Race race;
-  const std::vector<Load> loads = realised_loads(race.contestants[0], race.workload);
+  const std::vector<Load> loads =
+      realised_loads(race.contestants[0], static_cast<int>(race.workload.inputs.size()));
   REQUIRE(loads.size() == race.workload.inputs.size());
   for (const Load& load : loads) CHECK(load.pairs() == race.plans[0].pairs());
 }

@@ -9,6 +9,7 @@
 #include "reference_session.h"
 #include "small_layer.h"
 #include "tests/temporary_folder.h"
+#include "tuner/step_bench.h"
 
 using namespace fse;
 

@@ -1,0 +1,39 @@
+#pragma once
+#include <memory>
+
+#include "tuner/step_bench.h"
+#include "tuner/workbench.h"
+
+namespace fse {
+
+// A layer on a session of this process. The workload and the reference, which the first variant
+// that is verified makes for all, outlive it.
+class LayerBench final : public LayerRunner {
+ public:
+  LayerBench(LayerPlan plan, std::unique_ptr<Session> session, const Workload& workload,
+             std::unique_ptr<LayerReference>& reference)
+      : plan_(std::move(plan)),
+        session_(std::move(session)),
+        workload_(workload),
+        reference_(reference) {}
+  std::unique_ptr<StepRunner> open_step(size_t step, std::span<const Choice> choices) override {
+    return std::make_unique<StepBench>(*session_, plan_, step, choices, workload_);
+  }
+  LayerCheck verify(std::span<const Choice>) override;
+  RunTimes run(std::span<const Choice>, int round, int set) override;
+  Load load(std::span<const Choice>, int round) override;
+
+ private:
+  const std::vector<float>& input(int round) const {
+    return workload_.inputs[static_cast<size_t>(round) % workload_.inputs.size()];
+  }
+  int set_of(int set) const {
+    return static_cast<int>(static_cast<size_t>(set) % workload_.sets.size());
+  }
+  const LayerPlan plan_;
+  std::unique_ptr<Session> session_;
+  const Workload& workload_;
+  std::unique_ptr<LayerReference>& reference_;
+};
+
+}  // namespace fse

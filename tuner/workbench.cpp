@@ -1,0 +1,63 @@
+#include "tuner/workbench.h"
+
+#include "core/error.h"
+#include "tuner/layer_bench.h"
+
+namespace fse {
+namespace {
+
+// What makes two workloads share their weights.
+std::string weights_key(const WorkloadSpec& w) {
+  return canonical_text(w.spec.layer) + w.spec.layer.model + "\ntp=" + std::to_string(w.spec.tp) +
+         "\nseed=" + std::to_string(w.spec.seed) + "\nsets=" + std::to_string(w.sets);
+}
+
+class LocalWorkbench final : public Workbench {
+ public:
+  explicit LocalWorkbench(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+  const DeviceInfo& device() const override { return backend_->device(); }
+  std::string kernel_toolchain() const override { return backend_->kernel_toolchain(); }
+  double measure_read_gbs() override { return backend_->measure_read_gbs(); }
+  double measure_peak_gflops() override { return backend_->measure_peak_gflops(); }
+
+  void set_workload(const WorkloadSpec& what) override {
+    const Case& spec = what.spec;
+    shard_ = measured_shard(spec.layer, spec.tp);
+    spec_ = spec;
+    reference_.reset();
+    const std::string key = weights_key(what);
+    if (key != weights_key_) {
+      weights_key_.clear();
+      workload_ = {};  // two layers' weights need not fit
+      workload_.sets = random_weights(spec.layer, shard_, spec.seed, what.sets);
+      weights_key_ = key;
+    }
+    workload_.inputs =
+        make_inputs(workload_.sets.front(), spec.routing, spec.tokens, spec.seed, what.rounds);
+    workload_.cache = spec.cache;
+  }
+  int inputs() const override { return static_cast<int>(workload_.inputs.size()); }
+
+  std::unique_ptr<LayerRunner> open(const Variant& variant) override {
+    check(!workload_.sets.empty(), "a workload is set before a layer is opened");
+    LayerPlan plan = make_plan(spec_.layer, shard_, variant, spec_.tokens, backend_->device());
+    auto session = backend_->open(plan, workload_.sets);
+    return std::make_unique<LayerBench>(std::move(plan), std::move(session), workload_, reference_);
+  }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  Case spec_;
+  Shard shard_;
+  Workload workload_;
+  std::string weights_key_;
+  std::unique_ptr<LayerReference> reference_;  // one for all variants
+};
+
+}  // namespace
+
+std::unique_ptr<Workbench> open_workbench(std::unique_ptr<Backend> backend) {
+  return std::make_unique<LocalWorkbench>(std::move(backend));
+}
+
+}  // namespace fse
