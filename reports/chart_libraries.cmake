@@ -1,12 +1,17 @@
 # What draws the charts of an HTML report, as one script: vega and vega-lite (BSD-3-Clause, their
 # licence is kept at its top) in the versions of package-lock.json. Without npm or a registry the
-# report has its tables only, and says so.
+# report has its tables only, and says so. Tests drive a browser, which playwright-core is for.
 find_program(NPM npm)
 set(charts_js ${CMAKE_BINARY_DIR}/charts.js)
-if(NPM AND NOT EXISTS ${charts_js})
-  set(npm_dir ${CMAKE_BINARY_DIR}/npm)
+set(npm_dir ${CMAKE_BINARY_DIR}/npm)
+set(npm_omit --omit=dev)
+if(BUILD_TESTING)
+  set(npm_omit)
+endif()
+if(NPM AND NOT (EXISTS ${charts_js} AND
+                (NOT BUILD_TESTING OR EXISTS ${npm_dir}/node_modules/playwright-core)))
   file(COPY reports/package.json reports/package-lock.json DESTINATION ${npm_dir})
-  execute_process(COMMAND ${NPM} ci --omit=dev --ignore-scripts --no-audit --no-fund --silent
+  execute_process(COMMAND ${NPM} ci ${npm_omit} --ignore-scripts --no-audit --no-fund --silent
                   WORKING_DIRECTORY ${npm_dir} RESULT_VARIABLE npm_result TIMEOUT 180)
   if(npm_result EQUAL 0)
     set(modules ${npm_dir}/node_modules)

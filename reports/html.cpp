@@ -66,7 +66,10 @@ std::string to_html(const Store& store, const ReportData& data, const PageParts&
   std::string text = read_part(page / "report.html");
   // The data comes last: nothing in it is taken for a placeholder.
   text = replaced(text, "{{style}}", read_part(page / "report.css"));
-  text = replaced(text, "{{script}}", read_part(page / "report.js"));
+  std::string script;
+  for (const char* part : {"data.js", "tables.js", "charts.js", "tiles.js", "report.js"})
+    script += read_part(page / part);
+  text = replaced(text, "{{script}}", script);
   text = replaced(text, "{{libraries}}",
                   charts ? replaced(read_part(parts.libraries), "</script", "<\\/script") : "");
   text =

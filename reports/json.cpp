@@ -31,6 +31,7 @@ std::string to_json(const Store& store, const ReportData& data) {
     text.pop_back();
   };
   add("environments", environment_rows(data));
+  add("ceilings", ceiling_rows(data));
   add("results", result_rows(data));
   add("steps", step_rows(data));
   add("loads", load_rows(data));

@@ -49,6 +49,9 @@ bool is_win(const Fastest& f) {
   return !f.variant->record.baseline && f.variant->comparison.verdict == Verdict::faster;
 }
 
+constexpr const char* kNoStudy =
+    "The database holds no study yet; `fselab run SWEEP --db FILE` stores one.";
+
 // The largest certain gain leads; without one, the first workload does.
 std::string lead(const std::vector<Fastest>& all, const Varying& say) {
   if (all.empty()) return "Nothing was measured.\n\n";
@@ -215,6 +218,7 @@ std::string to_summary(const ReportData& data) {
 }
 
 std::string to_markdown(const ReportData& data) {
+  if (data.study_id == 0) return fmt::format("# fselab report\n\n{}\n", kNoStudy);
   const Varying say = varying(data);
   const std::vector<Fastest> all = all_fastest(data);
   std::string text =
@@ -229,6 +233,7 @@ std::string to_markdown(const ReportData& data) {
 }
 
 std::string headline_markdown(const ReportData& data) {
+  if (data.study_id == 0) return kNoStudy;
   std::string text = lead(all_fastest(data), varying(data));
   text.erase(text.find_last_not_of('\n') + 1);
   return text;

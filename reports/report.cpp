@@ -115,6 +115,18 @@ WorkloadResult& workload_of(Series& series, int tokens) {
   return *at;
 }
 
+std::vector<Ceiling> measured_ceilings(const std::vector<Environment>& environments) {
+  std::vector<Ceiling> all;
+  for (const Environment& e : environments) {
+    const std::string source = fmt::format("fselab {}, in the same run", e.git_revision);
+    if (e.read_gbs > 0)
+      all.push_back({e.device.name, "measured", "read_gbs", e.read_gbs, "GB/s", source});
+    if (e.peak_gflops > 0)
+      all.push_back({e.device.name, "measured", "peak_gflops", e.peak_gflops, "GFLOP/s", source});
+  }
+  return all;
+}
+
 int64_t find_study(const Store& store, const std::optional<std::string>& name) {
   const auto studies = store.studies();
   std::string names;
@@ -123,9 +135,9 @@ int64_t find_study(const Store& store, const std::optional<std::string>& name) {
     names += (names.empty() ? "" : ", ") + s->name;
   }
   const std::string file = store.file();
-  if (studies.empty())
-    fail_usage(fmt::format("{}: holds no study yet, expected one stored by fselab run", file));
-  fail_usage(fmt::format("{}: no study '{}', expected one of: {}", file, *name, names));
+  if (studies.empty() && !name) return 0;
+  fail_usage(fmt::format("{}: no study '{}', expected one of: {}", file, *name,
+                         names.empty() ? "none, the database is empty" : names));
 }
 
 }  // namespace
@@ -146,10 +158,12 @@ const VariantResult* WorkloadResult::baseline_of(const VariantResult& v) const {
 
 ReportData load_report(const Store& store, const std::optional<std::string>& study_name) {
   const int64_t id = find_study(store, study_name);
+  if (id == 0) return {.aa_floor = std::nan("")};
   ReportData data{.study_id = id,
                   .study = store.study(id),
                   .series = {},
                   .environments = store.environments(id),
+                  .ceilings = {},
                   .attempt_counts = store.attempt_counts(id),
                   .failure_counts = store.failure_counts(id)};
   std::vector<std::string> keys;  // parallel to data.series
@@ -170,6 +184,7 @@ ReportData load_report(const Store& store, const std::optional<std::string>& stu
     for (WorkloadResult& workload : series.workloads) compare_all(workload, data.delta);
   correct(data);
   data.aa_floor = floor_of(data);
+  data.ceilings = measured_ceilings(data.environments);
   return data;
 }
 

@@ -38,11 +38,21 @@ struct Series {
   std::vector<WorkloadResult> workloads;
 };
 
+// What a device can do at most, and who says so.
+struct Ceiling {
+  std::string device;  // as in Environment
+  std::string kind;    // measured | datasheet | published | inferred
+  std::string what;    // read_gbs | peak_gflops
+  double value = 0;
+  std::string unit, source;
+};
+
 struct ReportData {
-  int64_t study_id = 0;
+  int64_t study_id = 0;  // 0: the database holds no study yet
   StudyRecord study;
   std::vector<Series> series;
   std::vector<Environment> environments;
+  std::vector<Ceiling> ceilings;  // as measured; the caller may add what others say
   std::vector<Store::AttemptCount> attempt_counts;
   std::vector<Store::FailureCount> failure_counts;
   double delta = 0.01;     // effect threshold of the verdicts
@@ -50,7 +60,8 @@ struct ReportData {
   double aa_floor = 0;     // largest change between even and odd rounds of one layer; NaN: unknown
 };
 
-// The newest study, or the newest of that name; Error(usage) with the names there are.
+// The newest study, or the newest of that name; Error(usage) with the names there are. A database
+// without any study makes an empty report.
 ReportData load_report(const Store&, const std::optional<std::string>& study_name = std::nullopt);
 
 }  // namespace fse

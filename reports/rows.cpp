@@ -116,16 +116,18 @@ Grid step_rows(const ReportData& data) {
 }
 
 Grid load_rows(const ReportData& data) {
-  Grid grid{.columns = {"workload", "tokens", "expert", "rows"}, .rows = {}};
+  Grid grid{.columns = {"workload", "tokens", "expert", "rows", "kind", "experts"}, .rows = {}};
   for (const Series& series : data.series)
     for (const WorkloadResult& w : series.workloads) {
       const VariantResult* fastest = w.fastest();
       if (!fastest) continue;
       const auto& rows = fastest->layer->load_histogram;
+      const auto routed = static_cast<size_t>(series.common.layer.routing.experts);
       for (size_t e = 0; e < rows.size(); ++e)
         if (rows[e] > 0)
           grid.rows.push_back(
-              {plain_name(series.common), int64_t{w.tokens}, static_cast<int64_t>(e), rows[e]});
+              {plain_name(series.common), int64_t{w.tokens}, static_cast<int64_t>(e), rows[e],
+               std::string(e < routed ? "routed" : "slot"), static_cast<int64_t>(rows.size())});
     }
   return grid;
 }
@@ -138,6 +140,13 @@ Grid environment_rows(const ReportData& data) {
     grid.rows.push_back({e.device.name, e.device.arch, e.device.product,
                          int64_t{e.device.compute_units}, e.device.llc_bytes, cell(e.read_gbs),
                          cell(e.peak_gflops), e.compiler, e.git_revision, e.host_os});
+  return grid;
+}
+
+Grid ceiling_rows(const ReportData& data) {
+  Grid grid{.columns = {"device", "kind", "what", "value", "unit", "source"}, .rows = {}};
+  for (const Ceiling& c : data.ceilings)
+    grid.rows.push_back({c.device, c.kind, c.what, cell(c.value), c.unit, c.source});
   return grid;
 }
 

@@ -10,6 +10,7 @@ Grid result_rows(const ReportData&);       // one per case, measured or not
 Grid step_rows(const ReportData&);         // one per step of every measured layer
 Grid load_rows(const ReportData&);         // rows per expert of the first round, by workload
 Grid environment_rows(const ReportData&);  // where it was measured
+Grid ceiling_rows(const ReportData&);      // what the devices can do at most, and who says so
 Grid failure_rows(const ReportData&);      // attempts without a usable number, alike ones together
 // Every tile tried for a step, in order; of more than `most` an evenly spaced part.
 Grid tile_rows(const Store&, const ReportData&, int64_t most = 10'000);

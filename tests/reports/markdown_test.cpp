@@ -225,10 +225,11 @@ TEST_CASE("where the numbers come from, and how to get them again") {
   CHECK(contains(to_summary(load_report(s.store)), "## Summary"));
 }
 
-TEST_CASE("an unfinished study says so; unknown and empty ones are usage errors") {
+TEST_CASE("an unfinished study and an empty database say so; an unknown one is a usage error") {
   const TemporaryFolder folder;
   SyntheticStudy s(folder / "young.db");
-  CHECK(contains(error_of([&] { load_report(s.store); }), "2: "));
+  CHECK(contains(to_markdown(load_report(s.store)), "The database holds no study yet"));
+  CHECK(contains(error_of([&] { load_report(s.store, "other"); }), "2: "));
   s.add(sample_case(), true);
   s.store_study();
   const std::string text = to_markdown(load_report(s.store));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/store.h"
+#include "core/workload.h"
 #include "tests/core/store_fixture.h"
 
 namespace fse::test {
@@ -42,6 +43,10 @@ class SyntheticStudy {
     a.peak_gflops = 100;
     a.distinct_experts = 38.4;
     a.max_over_mean_load = 3.2;
+    a.load_histogram =
+        load_of(draw_routing(c.layer, c.routing, c.tokens, c.seed), c.layer.routing.experts + 1)
+            .rows_per_expert;
+    if (c.variant.shared == Shared::slot) a.load_histogram.back() = c.tokens;
     a.steps = steps_of(c, us);
     a.id = store.begin_attempt(study, environment, a);
     store.finish_attempt(a.id, a);

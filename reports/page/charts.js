@@ -1,0 +1,210 @@
+// Charts: the specifications of charts/*.vl.json, bound to data by name.
+const cards = {};
+
+function theme_config() {
+  const style = getComputedStyle(document.documentElement);
+  const color = name => style.getPropertyValue(name).trim();
+  return {background: 'transparent', font: style.fontFamily, view: {stroke: null},
+    range: {category: ['#1f6feb', '#e08a00', '#12a57a', '#c2418f', '#7b61d9', '#5a6775']},
+    text: {color: color('--soft')},
+    axis: {labelColor: color('--soft'), titleColor: color('--soft'), gridColor: color('--line'),
+      domainColor: color('--line'), tickColor: color('--line'), titleFontWeight: 400,
+      labelOverlap: 'greedy'},
+    legend: {labelColor: color('--ink'), titleColor: color('--soft'), labelLimit: 220}};
+}
+
+// Ticks of a logarithmic axis: 1, 2, 5 of each decade, or even steps where that gives too few.
+function log_ticks(lo, hi) {
+  const ticks = [];
+  for (let e = Math.floor(Math.log10(lo)); e <= Math.ceil(Math.log10(hi)); ++e)
+    for (const m of [1, 2, 5]) ticks.push(m * 10 ** e);
+  const inside = ticks.filter(t => t >= lo && t <= hi);
+  if (inside.length > 9) return inside.filter(t => /^1/.test(t.toExponential()));
+  if (inside.length > 2) return inside;
+  const step = 10 ** Math.floor(Math.log10((hi - lo) / 2));
+  const wide = [1, 2, 5, 10].map(m => m * step).find(s => (hi - lo) / s <= 6);
+  const even = [];
+  for (let i = Math.ceil(lo / wide); i * wide <= hi; ++i)
+    even.push(Number((i * wide).toPrecision(6)));
+  return even;
+}
+
+// Sets domain and ticks of every log scale of one channel to what holds these values.
+function fit_log(spec, channel, values) {
+  const [lo, hi] = [Math.min(...values) / 1.08, Math.max(...values) * 1.08];
+  for (const part of [spec, ...(spec.layer || [])]) {
+    const field = part.encoding && part.encoding[channel];
+    if (!field || !field.scale || field.scale.type !== 'log') continue;
+    Object.assign(field.scale, {domain: [lo, hi], nice: false});
+    if (field.axis) field.axis.values = log_ticks(lo, hi);
+  }
+}
+const fit_tokens = (spec, rows) => {
+  spec.encoding.x.axis.values = unique(rows.map(r => r.tokens)).sort((a, b) => a - b);
+};
+
+// All cards before the first chart: a chart is as wide as its card, and that depends on the others.
+function add_cards(names) {
+  for (const name of names) {
+    const spec = specs[name], wide = ['breakdown', 'parallel'].includes(name) ? ' wide' : '';
+    const card = cards[name] = {
+      chart: make('div', {class: 'chart', id: 'chart-' + name, role: 'img',
+        'aria-label': spec.title + '. ' + spec.description}),
+      command: make('details', {class: 'how'})};
+    by_id('charts').append(make('section', {class: 'card' + wide}, make('h2', {}, spec.title),
+      make('p', {class: 'note'}, spec.description), card.chart, card.command));
+  }
+}
+
+// The same colour for the same way to run the shared expert, in every chart.
+const kSharedColors = {mlp: '#1f6feb', mlp_overlapped: '#e08a00', slot: '#12a57a', none: '#5a6775'};
+function color_shared(spec, datasets) {
+  const present = unique(Object.values(datasets).flat().map(r => r.shared))
+    .filter(s => s in kSharedColors);
+  for (const layer of spec.layer || [])
+    if (layer.encoding.color && layer.encoding.color.field === 'shared')
+      layer.encoding.color.scale = {domain: present, range: present.map(s => kSharedColors[s])};
+}
+
+// `command` gives the numbers of the chart; `adjust` fits the specification to its data.
+function draw(name, datasets, command, adjust) {
+  const {chart, command: how} = cards[name];
+  how.replaceChildren(make('summary', {}, 'Command'), command_line(command));
+  chart.replaceChildren();
+  if (Object.values(datasets).every(rows => rows.length === 0))
+    return chart.append(make('p', {class: 'empty'}, 'No data for this choice.'));
+  const full = structuredClone(specs[name]);
+  delete full.title;
+  const width = Math.max(220, chart.clientWidth - 4);
+  Object.assign(full, {datasets, config: theme_config(), width,
+    autosize: {type: 'fit-x', contains: 'padding'}});
+  color_shared(full, datasets);
+  if (adjust) adjust(full, width);
+  new vega.View(vega.parse(vegaLite.compile(full).spec),
+    {renderer: 'svg', container: chart, hover: true}).runAsync();
+}
+
+// The fastest variant of each `shared` at every token count.
+function shared_best(rows) {
+  const best = new Map();
+  for (const r of rows) {
+    const key = r.shared + ' ' + r.tokens;
+    if (!best.has(key) || r.layer_time_us < best.get(key).layer_time_us) best.set(key, r);
+  }
+  return [...best.values()].sort((a, b) => a.tokens - b.tokens);
+}
+
+function draw_times(rows) {
+  const best = shared_best(rows), command = results_command();
+  const floors = unique(best.map(r => r.tokens)).map(tokens => ({tokens,
+    floor_us: Math.min(...best.filter(r => r.tokens === tokens && r.floor_us > 0)
+      .map(r => r.floor_us))})).filter(f => isFinite(f.floor_us));
+  draw('layer_time', {shared_best: best, floors}, command, spec => {
+    fit_tokens(spec, best);
+    fit_log(spec, 'y', best.flatMap(r => [r.layer_time_us, r.lo_us, r.hi_us])
+      .concat(floors.map(f => f.floor_us)).filter(v => v > 0));
+  });
+  const changes = best.filter(r => r.change_percent !== null);
+  draw('change', {shared_best: changes, break_even: break_even(changes)}, command,
+    spec => fit_tokens(spec, changes));
+}
+
+// Where a line crosses zero, straight in log(tokens).
+function break_even(rows) {
+  return unique(rows.map(r => r.shared)).flatMap(shared => {
+    const line = rows.filter(r => r.shared === shared);
+    return line.slice(1).flatMap((b, i) => {
+      const a = line[i];
+      if (!(a.change_percent * b.change_percent < 0)) return [];
+      const share = a.change_percent / (a.change_percent - b.change_percent);
+      const tokens = a.tokens * (b.tokens / a.tokens) ** share;
+      return [{shared, tokens, change_percent: 0,
+        label: `${shared}: about ${tokens.toPrecision(2)} tokens`}];
+    });
+  });
+}
+
+const steps_command = row => row ? `fselab db steps ${row.attempt}` : 'fselab db ls';
+const fastest_of = rows =>
+  rows.reduce((a, b) => a && a.layer_time_us <= b.layer_time_us ? a : b, null);
+
+function draw_breakdown(rows) {
+  const fastest = fastest_of(rows);
+  const baseline = fastest && (rows.find(r => r.variant === fastest.baseline) ||
+    rows.find(r => r.is_baseline));
+  const order = [], shown = unique([baseline, fastest].filter(Boolean));
+  const bars = shown.flatMap(r => {
+    const name = r.variant + (r === baseline ? ' (baseline)' : '');
+    const all = data.steps.filter(s => s.attempt === r.attempt && s.time_us !== null)
+      .map(s => ({...s, variant: name}));
+    const rest = r.layer_time_us - all.reduce((t, s) => t + s.time_us, 0);
+    if (all.length && rest > 0) all.push({variant: name, step: 'launches, waits', time_us: rest});
+    for (const s of all) {
+      if (s.kernel && !order.includes(s.step)) order.push(s.step);
+      s.order = s.kernel ? order.indexOf(s.step) : 1000;
+    }
+    return all.sort((a, b) => a.order - b.order);
+  });
+  draw('breakdown', {breakdown: bars}, steps_command(fastest), (spec, width) => {
+    spec.height = 24 + 44 * shown.length;
+    spec.encoding.color.legend.columns = Math.max(2, Math.floor(width / 190));
+    spec.encoding.y.axis.labelLimit = Math.min(240, width * 0.3);
+  });
+}
+
+function ceiling_lines(device, lo, hi) {
+  const of = data.ceilings.filter(c => c.device === device);
+  return unique(of.map(c => c.kind)).flatMap(kind => {
+    const value = what => Math.max(...of.filter(c => c.kind === kind && c.what === what)
+      .map(c => c.value));
+    const gbs = value('read_gbs'), gflops = value('peak_gflops');
+    if (!isFinite(gbs) || !isFinite(gflops)) return [];
+    const ridge = gflops / gbs, name = kind === 'measured' ? 'measured' : `${kind} (sourced)`;
+    return [lo, ridge, Math.max(hi, 2 * ridge)].map(intensity =>
+      ({ceiling: name, intensity, gflops: Math.min(gflops, intensity * gbs)}));
+  });
+}
+
+function draw_roofline(rows) {
+  const fastest = shared_best(rows), ids = new Set(fastest.map(r => r.attempt));
+  const points = data.steps.filter(s => ids.has(s.attempt) && s.time_us > 0 && s.flops > 0 &&
+    s.bytes > 0).map(s => ({...s, intensity: s.flops / s.bytes, gflops: s.flops / s.time_us / 1e3,
+      gbs: s.bytes / s.time_us / 1e3, x_floor: s.floor_us > 0 ? s.time_us / s.floor_us : null}));
+  const lo = Math.min(...points.map(p => p.intensity)) / 2;
+  const hi = Math.max(...points.map(p => p.intensity)) * 2;
+  const roof = points.length ? ceiling_lines(rows[0].device, lo, hi) : [];
+  draw('roofline', {roof, roofline_steps: points}, steps_command(fastest[0]), (spec, width) => {
+    fit_log(spec, 'x', points.concat(roof).map(p => p.intensity));
+    fit_log(spec, 'y', points.concat(roof).map(p => p.gflops));
+    spec.layer[1].encoding.color.legend.columns = Math.max(2, Math.floor(width / 150));
+  });
+}
+
+function draw_load(workload, tokens, rows) {
+  const load = data.loads.filter(l => l.workload === workload && l.tokens === tokens)
+    .sort((a, b) => b.rows - a.rows).map((l, i) => ({...l, rank: i, rank_end: i + 1}));
+  const experts = Math.max(...load.map(l => l.experts), 0);
+  const mean = load.length ? [{rows: load.reduce((t, l) => t + l.rows, 0) / experts}] : [];
+  const fastest = fastest_of(rows);
+  draw('load', {load, mean}, fastest ? 'fselab db sql ' + shell_word(
+    `SELECT load_histogram FROM attempt WHERE id = ${fastest.attempt}`) : 'fselab db ls');
+}
+
+// What a layer takes at least, from its declared bytes and flops at the measured rates, is known
+// before it runs: a point on the line would be as fast as the device allows.
+function draw_prediction(rows) {
+  const points = rows.filter(r => r.floor_us > 0);
+  const ends = points.flatMap(r => [r.floor_us, r.layer_time_us]);
+  const line = points.length ? [Math.min(...ends), Math.max(...ends)].map(us =>
+    ({floor_us: us, layer_time_us: us})) : [];
+  draw('prediction', {predicted: points, line}, results_command(), spec => {
+    for (const channel of ['x', 'y']) fit_log(spec, channel, ends);
+  });
+}
+
+function draw_failures() {
+  draw('failures', {failures: data.failures}, 'fselab db failures ' +
+    shell_word('study=' + data.study.name), spec => {
+    spec.height = 40 + 30 * unique(data.failures.map(f => f.status)).length;
+  });
+}
