@@ -163,7 +163,9 @@ void add_verify(CLI::App& app, Request& request) {
   command->add_option("--tiles", request.tiles, "default: one tile per step; all: every legal one")
       ->check(CLI::IsMember({"default", "all"}))
       ->capture_default_str();
-  command->footer("Example: fselab verify tests/golden/qwen3_next --device cpu");
+  command->footer(
+      "Also on hostile inputs: one expert takes all tokens, a row of zeros, a row of NaN.\n"
+      "Example: fselab verify tests/golden/qwen3_next --device cpu");
   command->callback([&] {
     request.action = [&] {
       return verify_layer(

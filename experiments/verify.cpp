@@ -10,6 +10,7 @@
 #include "core/routing.h"
 #include "core/safetensors.h"
 #include "experiments/device_choice.h"
+#include "tuner/hostile.h"
 #include "tuner/step_bench.h"
 #include "tuner/tune.h"
 #include "tuner/verify.h"
@@ -132,7 +133,26 @@ void judge_layer(Session& session, const LayerPlan& plan, std::span<const Choice
   check.ok() ? tally.pass(what, numbers(check)) : tally.fail(what, check.reason());
 }
 
-// Every legal tile of every step, each against the step's own reference.
+// One worst check over all hostile inputs, each with a reference of its own.
+void judge_hostile(Session& session, const LayerPlan& plan, std::span<const Choice> choices,
+                   const Subject& subject, const std::string& what, Tally& tally) {
+  LayerCheck worst;
+  std::string reason;
+  for (const HostileInput& input : hostile_inputs({&subject.weights, 1}, plan.tokens)) {
+    LayerReference reference(plan, subject.weights,
+                             to_matrix(input.x, plan.tokens, plan.layer.hidden));
+    const LayerCheck check = verify_layer_run(session, plan, choices,
+                                              subject.weights.selection_bias, reference, input.x);
+    if (reason.empty() && !check.ok()) reason = input.name + ": " + check.reason();
+    keep_worse(worst.output, check.output);
+    worst.routing.rows += check.routing.rows;
+    worst.routing.equal += check.routing.equal;
+    worst.routing.near_ties += check.routing.near_ties;
+  }
+  reason.empty() ? tally.pass(what, numbers(worst)) : tally.fail(what, reason);
+}
+
+// Every legal tile of every step, each against the step's own reference, on hostile inputs too.
 void judge_tiles(Session& session, const LayerPlan& plan, const DeviceInfo& device,
                  std::span<const Choice> choices, const Subject& subject, const std::string& what,
                  Tally& tally) {
@@ -187,6 +207,7 @@ void verify_dtype(Backend& backend, const ModelConfig& config, const VerifyOptio
       const auto session = backend.open(plan, {subject.weights});
       const std::vector<Choice> choices = default_choices(plan, backend.device());
       judge_layer(*session, plan, choices, *reference, subject, what, tally);
+      judge_hostile(*session, plan, choices, subject, what + " hostile", tally);
       if (options.all_tiles)
         judge_tiles(*session, plan, backend.device(), choices, subject, what, tally);
     } catch (const AttemptError& error) {

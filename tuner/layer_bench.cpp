@@ -2,13 +2,38 @@
 
 namespace fse {
 
+namespace {
+
+std::vector<LayerTrial> make_trials(const LayerPlan& plan, const Workload& workload) {
+  std::vector<HostileInput> inputs{{.name = "", .x = workload.inputs.front(), .set = 0}};
+  for (HostileInput& hostile : hostile_inputs(workload.sets, plan.tokens))
+    inputs.push_back(std::move(hostile));
+  std::vector<LayerTrial> trials;
+  for (HostileInput& input : inputs) {
+    const LayerWeights& weights = workload.sets[static_cast<size_t>(input.set)];
+    LayerReference reference(plan, weights, to_matrix(input.x, plan.tokens, plan.layer.hidden));
+    trials.push_back({std::move(input), std::move(reference)});
+  }
+  return trials;
+}
+
+}  // namespace
+
+// Ends at the first input that the layer gets wrong; the routing is that of the workload's own.
 LayerCheck LayerBench::verify(std::span<const Choice> choices) {
-  const LayerWeights& weights = workload_.sets.front();
-  const std::vector<float>& x = workload_.inputs.front();
-  if (!reference_)
-    reference_ = std::make_unique<LayerReference>(plan_, weights,
-                                                  to_matrix(x, plan_.tokens, plan_.layer.hidden));
-  return verify_layer_run(*session_, plan_, choices, weights.selection_bias, *reference_, x);
+  if (trials_.empty()) trials_ = make_trials(plan_, workload_);
+  LayerCheck all;
+  for (LayerTrial& t : trials_) {
+    const float* bias = workload_.sets[static_cast<size_t>(t.input.set)].selection_bias;
+    const LayerCheck check =
+        verify_layer_run(*session_, plan_, choices, bias, t.reference, t.input.x, t.input.set);
+    if (&t == &trials_.front()) all.routing = check.routing;
+    keep_worse(all.output, check.output);
+    if (check.ok()) continue;
+    all.output.first_bad = t.input.name + (t.input.name.empty() ? "" : ": ") + check.reason();
+    return all;
+  }
+  return all;
 }
 
 RunTimes LayerBench::run(std::span<const Choice> choices, int round, int set) {

@@ -6,16 +6,22 @@
 
 namespace fse {
 
-// A layer on a session of this process. The workload and the reference, which the first variant
-// that is verified makes for all, outlive it.
+// What layers are verified on: the workload's first input, then hostile ones.
+struct LayerTrial {
+  HostileInput input;
+  LayerReference reference;
+};
+
+// A layer on a session of this process. The workload and the trials, which the first variant that
+// is verified makes for all, outlive it.
 class LayerBench final : public LayerRunner {
  public:
   LayerBench(LayerPlan plan, std::unique_ptr<Session> session, const Workload& workload,
-             std::unique_ptr<LayerReference>& reference)
+             std::vector<LayerTrial>& trials)
       : plan_(std::move(plan)),
         session_(std::move(session)),
         workload_(workload),
-        reference_(reference) {}
+        trials_(trials) {}
   std::unique_ptr<StepRunner> open_step(size_t step, std::span<const Choice> choices) override {
     return std::make_unique<StepBench>(*session_, plan_, step, choices, workload_);
   }
@@ -33,7 +39,7 @@ class LayerBench final : public LayerRunner {
   const LayerPlan plan_;
   std::unique_ptr<Session> session_;
   const Workload& workload_;
-  std::unique_ptr<LayerReference>& reference_;
+  std::vector<LayerTrial>& trials_;
 };
 
 }  // namespace fse

@@ -33,7 +33,12 @@ Matrix poisoned(const Buffer& buffer) {
 
 StepBench::StepBench(Session& session, const LayerPlan& plan, size_t step,
                      std::span<const Choice> choices, const Workload& workload)
-    : session_(session), plan_(plan), step_(plan.steps[step]), index_(step), workload_(workload) {
+    : session_(session),
+      plan_(plan),
+      step_(plan.steps[step]),
+      index_(step),
+      workload_(workload),
+      choices_(choices.begin(), choices.end()) {
   constexpr size_t kRounds = 8;
   rounds_.resize(std::min(kRounds, workload.inputs.size()));
   session_.enter(Stage::prepare);
@@ -50,7 +55,9 @@ StepBench::StepBench(Session& session, const LayerPlan& plan, size_t step,
   }
   work_.bytes /= static_cast<double>(rounds_.size());
   work_.flops /= static_cast<double>(rounds_.size());
-  for (Buf id : step_.reads) inputs_[id] = session_.read(id);
+  Trial usual{.input = {.name = "", .x = workload.inputs[0], .set = 0}};
+  for (Buf id : step_.reads) usual.inputs[id] = session_.read(id);
+  trials_.push_back(std::move(usual));
 }
 
 void StepBench::add_work() {
@@ -74,10 +81,41 @@ void StepBench::restore(const Snapshot& saved) {
   for (const auto& [id, values] : saved) session_.write(id, values);
 }
 
+// Large inputs are not kept a second time.
+RefState StepBench::expected_of(const Trial& trial) const {
+  const LayerWeights& weights = workload_.sets[static_cast<size_t>(trial.input.set)];
+  RefState expected = reference_of(plan_, step_, weights, trial.inputs);
+  for (Buf id : step_.reads)
+    if (is_large(id) && !contains(step_.writes, id)) expected[id].resize(0, 0);
+  return expected;
+}
+
+StepBench::Trial StepBench::hostile_trial(HostileInput input) {
+  Trial trial{.input = std::move(input)};
+  session_.poison_buffers();
+  session_.set_input(trial.input.x);
+  for (size_t i = 0; i < index_; ++i)
+    session_.run_step(static_cast<int>(i), choices_[i], trial.input.set);
+  for (Buf id : step_.reads) trial.inputs[id] = session_.read(id);
+  trial.expected = expected_of(trial);
+  return trial;
+}
+
 void StepBench::prepare_reference() {
-  if (expected_ready_) return;
-  expected_ = reference_of(plan_, step_, workload_.sets[0], inputs_);
-  expected_ready_ = true;
+  if (trials_.size() > 1) return;
+  trials_[0].expected = expected_of(trials_[0]);
+  placed_.reset();
+  for (HostileInput& input : hostile_inputs(workload_.sets, plan_.tokens))
+    trials_.push_back(hostile_trial(std::move(input)));
+}
+
+// What the step reads. Large buffers stay as they are for as long as the trial is the same.
+void StepBench::place(size_t trial) {
+  const Trial& t = trials_[trial];
+  session_.set_input(t.input.x);
+  for (Buf id : step_.reads)
+    if (id != Buf::x && (placed_ != trial || !is_large(id))) session_.write(id, t.inputs[id]);
+  placed_ = trial;
 }
 
 void StepBench::compile(std::span<const Choice> soon) {
@@ -85,22 +123,35 @@ void StepBench::compile(std::span<const Choice> soon) {
   session_.compile(static_cast<int>(index_), soon);
 }
 
-Accuracy StepBench::verify(const Choice& choice) {
-  session_.enter(Stage::verify);
-  session_.set_input(workload_.inputs[0]);
+Accuracy StepBench::verify_on(size_t trial, const Choice& choice) {
+  place(trial);
+  const Trial& t = trials_[trial];
   for (Buf id : step_.writes)
-    session_.write(id, contains(step_.reads, id) ? inputs_[id] : poisoned(*plan_.find(id)));
+    session_.write(id, contains(step_.reads, id) ? t.inputs[id] : poisoned(*plan_.find(id)));
   for (Buf id : step_.scratch) session_.write(id, poisoned(*plan_.find(id)));
-  restore(rounds_[0]);
-  session_.run_step(static_cast<int>(index_), choice, 0);
+  session_.run_step(static_cast<int>(index_), choice, t.input.set);
   RefState outputs;
   for (Buf id : step_.writes) outputs[id] = session_.read(id);
+  for (Buf id : step_.scratch) session_.read(id);  // looks at its guards
+  return verify_step(plan_, step_, workload_.sets[static_cast<size_t>(t.input.set)], t.inputs,
+                     outputs, t.expected);
+}
+
+Accuracy StepBench::verify(const Choice& choice) {
   prepare_reference();
-  return verify_step(plan_, step_, workload_.sets[0], inputs_, outputs, expected_);
+  session_.enter(Stage::verify);
+  Accuracy worst;
+  for (size_t trial = 0; trial < trials_.size() && worst.ok(); ++trial) {
+    keep_worse(worst, verify_on(trial, choice));
+    if (!worst.ok() && trial > 0)
+      worst.first_bad = trials_[trial].input.name + ": " + worst.first_bad;
+  }
+  return worst;
 }
 
 double StepBench::time_us(const Choice& choice, int round, Stage stage) {
   session_.enter(stage);
+  if (placed_ != 0) place(0);
   const size_t r = static_cast<size_t>(round) % rounds_.size();
   if (contains(step_.reads, Buf::x)) session_.set_input(workload_.inputs[r]);
   restore(rounds_[r]);

@@ -1,6 +1,8 @@
 #pragma once
+#include <string>
 #include <vector>
 
+#include "tuner/hostile.h"
 #include "tuner/workbench.h"
 
 namespace fse {
@@ -24,19 +26,29 @@ class StepBench final : public StepRunner {
 
  private:
   using Snapshot = std::vector<std::pair<Buf, Matrix>>;
+  // What a choice is verified on: the workload's first input, then hostile ones.
+  struct Trial {
+    HostileInput input;
+    RefState inputs;    // everything the step reads
+    RefState expected;  // what it should write, and its small inputs
+  };
   Snapshot snapshot() const;
   void restore(const Snapshot&);
   void add_work();
+  RefState expected_of(const Trial&) const;
+  Trial hostile_trial(HostileInput);
+  void place(size_t trial);
+  Accuracy verify_on(size_t trial, const Choice&);
 
   Session& session_;
   const LayerPlan& plan_;
   const Step& step_;
   const size_t index_;
   const Workload& workload_;
-  std::vector<Snapshot> rounds_;  // the small buffers the step reads: ids, weights, logits
-  RefState inputs_;               // everything the step reads, of round 0
-  RefState expected_;             // of round 0, made when first needed
-  bool expected_ready_ = false;
+  std::vector<Snapshot> rounds_;       // the small buffers the step reads: ids, weights, logits
+  const std::vector<Choice> choices_;  // of the steps before
+  std::vector<Trial> trials_;          // the hostile ones are made when first needed
+  std::optional<size_t> placed_ = 0;   // the trial whose large buffers are in place
   Work work_;
   size_t next_set_ = 0;
 };

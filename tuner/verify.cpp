@@ -55,6 +55,13 @@ Accuracy compare(const Matrix& got, const Matrix& want, double bound, const std:
   return accuracy;
 }
 
+void keep_worse(Accuracy& worst, const Accuracy& next) {
+  worst.rel_frobenius = std::max(worst.rel_frobenius, next.rel_frobenius);
+  worst.bound = std::max(worst.bound, next.bound);
+  worst.worst = std::max(worst.worst, next.worst);
+  if (worst.first_bad.empty()) worst.first_bad = next.first_bad;
+}
+
 Matrix defined_part(const LayerPlan& plan, const Step& step, Buf id, const RefState& inputs,
                     Matrix values) {
   const int top_k = plan.layer.routing.top_k;
@@ -89,12 +96,6 @@ double gate_bound(const LayerPlan& plan) {
 
 bool is_selection(const Step& step) {
   return step.op == Op::select || step.op == Op::topk;
-}
-
-void keep_worse(Accuracy& worst, const Accuracy& next) {
-  worst.rel_frobenius = std::max(worst.rel_frobenius, next.rel_frobenius);
-  worst.worst = std::max(worst.worst, next.worst);
-  if (worst.first_bad.empty()) worst.first_bad = next.first_bad;
 }
 
 // Without slots appended yet, their columns are not the selection's to write.
@@ -147,7 +148,10 @@ void verify_selection(const LayerPlan& plan, const Step& step, const LayerWeight
 namespace {
 
 double largest_routed(const LayerSpec& layer, const Logits& logits) {
-  return logits.values.leftCols(layer.routing.experts).cwiseAbs().maxCoeff();
+  double largest = 0;
+  for (const double v : logits.values.leftCols(layer.routing.experts).reshaped())
+    if (std::isfinite(v)) largest = std::max(largest, std::fabs(v));
+  return largest;
 }
 
 Matrix sorted_rows(Matrix ids) {
@@ -236,11 +240,11 @@ const Matrix& LayerReference::out(const Matrix& routed_ids) {
 
 LayerCheck verify_layer_run(Session& session, const LayerPlan& plan,
                             std::span<const Choice> choices, const float* bias,
-                            LayerReference& reference, std::span<const float> x) {
+                            LayerReference& reference, std::span<const float> x, int set) {
   session.enter(Stage::layer_verify);
   session.set_input(x);
   session.poison_buffers();
-  session.run(choices, 0);
+  session.run(choices, set);
   const Matrix ids = session.read(Buf::topk_ids);
   // An error of the gate's bound in a logit as large as the largest.
   const double logit_error = gate_bound(plan) * reference.largest_logit();

@@ -14,6 +14,9 @@ namespace fse {
 Accuracy compare(const Matrix& got, const Matrix& want, double bound, const std::string& name,
                  double terms = 0);
 
+// The larger errors of both, and the first reason.
+void keep_worse(Accuracy& worst, const Accuracy& next);
+
 // Routing is judged apart from values.
 struct RoutingAgreement {
   int64_t rows = 0;
@@ -77,8 +80,9 @@ class LayerReference {
   Logits logits_;
 };
 
-// The whole layer: poisoned buffers, one run on weight set 0, routing and output compared.
+// The whole layer: poisoned buffers, one run on a weight set, the reference's own, routing and
+// output compared.
 LayerCheck verify_layer_run(Session&, const LayerPlan&, std::span<const Choice>, const float* bias,
-                            LayerReference&, std::span<const float> x);
+                            LayerReference&, std::span<const float> x, int set = 0);
 
 }  // namespace fse

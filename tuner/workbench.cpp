@@ -24,7 +24,7 @@ class LocalWorkbench final : public Workbench {
     const Case& spec = what.spec;
     shard_ = measured_shard(spec.layer, spec.tp);
     spec_ = spec;
-    reference_.reset();
+    trials_.clear();
     const std::string key = weights_key(what);
     if (key != weights_key_) {
       weights_key_.clear();
@@ -42,7 +42,7 @@ class LocalWorkbench final : public Workbench {
     check(!workload_.sets.empty(), "a workload is set before a layer is opened");
     LayerPlan plan = make_plan(spec_.layer, shard_, variant, spec_.tokens, backend_->device());
     auto session = backend_->open(plan, workload_.sets);
-    return std::make_unique<LayerBench>(std::move(plan), std::move(session), workload_, reference_);
+    return std::make_unique<LayerBench>(std::move(plan), std::move(session), workload_, trials_);
   }
 
  private:
@@ -51,7 +51,7 @@ class LocalWorkbench final : public Workbench {
   Shard shard_;
   Workload workload_;
   std::string weights_key_;
-  std::unique_ptr<LayerReference> reference_;  // one for all variants
+  std::vector<LayerTrial> trials_;  // the same for all variants
 };
 
 }  // namespace

@@ -24,10 +24,11 @@ class StepRunner {
   virtual bool recovers() const { return false; }
   // Brings everything back that was lost, so that no candidate is blamed for that.
   virtual void restore() {}
-  // Computes the float64 reference that verify() compares with, where it is not there yet: for a
-  // large step that takes a second, which is no candidate's fault.
+  // Computes the float64 references that verify() compares with, where they are not there yet: for
+  // a large step that takes seconds, which is no candidate's fault.
   virtual void prepare_reference() = 0;
-  // Poisons what the step writes, runs it once, and compares with the float64 reference.
+  // Poisons what the step writes, runs it, and compares with the float64 reference: on the
+  // workload's first input, then on hostile ones, which a reason names.
   virtual Accuracy verify(const Choice&) = 0;
   // These are run soon: see Session::compile().
   virtual void compile(std::span<const Choice> soon) = 0;

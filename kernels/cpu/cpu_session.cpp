@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <omp.h>
+#include <sanitizer/asan_interface.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,7 +11,9 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/outcome.h"
 #include "kernels/cpu/measure.h"
+#include "kernels/guard.h"
 
 namespace fse {
 namespace {
@@ -76,9 +79,34 @@ CpuSession::CpuSession(const LayerPlan& plan, std::vector<LayerWeights> sets,
       scratch_(static_cast<size_t>(device.compute_units)) {
   check(!sets_.empty(), "a session has at least one weight set");
   for (const Buffer& b : plan_.buffers) {
-    storage_[index_of(b.id)] = HostBuffer(b.bytes());
-    pointers_[index_of(b.id)] = storage_[index_of(b.id)].data();
+    HostBuffer& storage = storage_[index_of(b.id)];
+    storage = HostBuffer(b.bytes() + 2 * kGuardBytes);
+    std::byte* begin = storage.data() + kGuardBytes;
+    pointers_[index_of(b.id)] = begin;
+    fill_guard(storage.data());
+    fill_guard(begin + b.bytes());
+    shield(b);
   }
+}
+
+// Under the address sanitizer the guards are red zones, too: not even a load may go there.
+void CpuSession::shield(const Buffer& b) {
+  std::byte* begin = storage_[index_of(b.id)].data();
+  ASAN_POISON_MEMORY_REGION(begin, kGuardBytes);
+  ASAN_POISON_MEMORY_REGION(begin + kGuardBytes + b.bytes(), kGuardBytes);
+}
+
+// 100 KB of compares: 10 us, outside what is timed.
+void CpuSession::check_guards() {
+  std::string damage;
+  for (const Buffer& b : plan_.buffers) {
+    HostBuffer& storage = storage_[index_of(b.id)];
+    ASAN_UNPOISON_MEMORY_REGION(storage.data(), static_cast<size_t>(storage.bytes()));
+    if (!take_guards(storage.data() + kGuardBytes, b.bytes()))
+      damage = stored_outside(to_name(b.id), b.bytes());
+    shield(b);
+  }
+  if (!damage.empty()) throw AttemptError(Status::wrong, damage);
 }
 
 const Buffer& CpuSession::buffer(Buf id) const {
@@ -95,7 +123,8 @@ void CpuSession::set_input(std::span<const float> x) {
 
 void CpuSession::poison_buffers() {
   for (const Buffer& b : plan_.buffers)
-    if (b.id != Buf::x) poison({storage_[index_of(b.id)].data(), static_cast<size_t>(b.bytes())});
+    if (b.id != Buf::x)
+      poison({static_cast<std::byte*>(pointers_[index_of(b.id)]), static_cast<size_t>(b.bytes())});
 }
 
 void CpuSession::check_choice(const Step& step, const Choice& choice) const {
@@ -183,6 +212,7 @@ RunTimes CpuSession::run_phases(std::span<const Choice> choices, int set,
     }
   }
   if (failure) std::rethrow_exception(failure);
+  check_guards();
   return region->times;
 }
 

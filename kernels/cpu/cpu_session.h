@@ -23,6 +23,8 @@ class CpuSession final : public Session {
 
  private:
   struct Region;  // what the threads of one run share
+  void shield(const Buffer&);
+  void check_guards();
   void check_choice(const Step&, const Choice&) const;
   void run_thread(Region&, int rank);
   void run_lane(Region&, const Lane&, Barrier&, int lane_rank, Scratch&);
@@ -33,7 +35,7 @@ class CpuSession final : public Session {
   const LayerPlan plan_;
   const std::vector<LayerWeights> sets_;
   const DeviceInfo device_;
-  std::array<HostBuffer, kBufCount> storage_;
+  std::array<HostBuffer, kBufCount> storage_;  // guard, buffer, guard
   std::array<void*, kBufCount> pointers_{};
   std::vector<Scratch> scratch_;  // per thread
   HostBuffer eviction_;

@@ -10,20 +10,10 @@
 #include "core/outcome.h"
 #include "kernels/emulator/machine.h"
 #include "kernels/gpu/layer.h"
+#include "kernels/guard.h"
 #include "kernels/hip/convert.h"
 
 namespace fse {
-
-namespace {
-
-constexpr size_t kGuardBytes = 4096;  // a whole row of most layers
-constexpr std::byte kGuard{0xa5};
-
-bool is_guard(const std::byte* from) {
-  return std::all_of(from, from + kGuardBytes, [](std::byte byte) { return byte == kGuard; });
-}
-
-}  // namespace
 
 EmulatorSession::EmulatorSession(std::shared_ptr<HostInstances> instances, const DeviceInfo& device,
                                  int host_threads, const LayerPlan& plan,
@@ -36,7 +26,7 @@ EmulatorSession::EmulatorSession(std::shared_ptr<HostInstances> instances, const
   check(!sets_.empty(), "a session has at least one weight set");
   for (const Buffer& b : plan_.buffers) {
     Memory& m = memory_[static_cast<size_t>(b.id)];
-    m.bytes.assign(static_cast<size_t>(b.bytes()) + 2 * kGuardBytes, kGuard);
+    m.bytes.assign(static_cast<size_t>(b.bytes() + 2 * kGuardBytes), kGuard);
     m.begin = m.bytes.data() + kGuardBytes;
   }
 }
@@ -109,10 +99,10 @@ gpu::Args EmulatorSession::args(const Step& step, int set) {
 }
 
 void EmulatorSession::check_guards(const std::string& kernel) const {
+  std::string damage;
   for (const Buffer& b : plan_.buffers)
-    if (!is_guard(memory(b.id) - kGuardBytes) || !is_guard(memory(b.id) + b.bytes()))
-      throw AttemptError(Status::wrong, fmt::format("{}: a store outside buffer {} ({} bytes)",
-                                                    kernel, to_name(b.id), b.bytes()));
+    if (!take_guards(memory(b.id), b.bytes())) damage = stored_outside(to_name(b.id), b.bytes());
+  if (!damage.empty()) throw AttemptError(Status::wrong, kernel + ": " + damage);
 }
 
 double EmulatorSession::launch(int step, const Choice& choice, int set) {

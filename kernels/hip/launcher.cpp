@@ -18,8 +18,13 @@ Launcher::Launcher(std::shared_ptr<HipDevice> device, const LayerPlan& plan,
       barrier_(allocate(gpu::kBarrierWords * 4)),
       begin_(make_event(/*timed=*/false)) {
   check(!sets_.empty(), "a session has at least one weight set");
-  for (const Buffer& b : plan_.buffers)
-    memory_[static_cast<size_t>(b.id)] = allocate(std::max<int64_t>(b.bytes(), 16));
+  for (const Buffer& b : plan_.buffers) {
+    const int64_t bytes = b.bytes() + 2 * kGuardBytes;
+    DeviceMemory& memory = memory_[static_cast<size_t>(b.id)];
+    memory = allocate(bytes);
+    FSE_GPU(hipMemsetAsync(memory.get(), static_cast<int>(kGuard), static_cast<size_t>(bytes),
+                           device_->main_stream()));
+  }
   make_joins();
   FSE_GPU(hipMemsetAsync(barrier_.get(), 0, gpu::kBarrierWords * 4, device_->main_stream()));
 }

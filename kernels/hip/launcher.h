@@ -6,6 +6,7 @@
 
 #include "kernels/catalog.h"
 #include "kernels/device/tiles.h"
+#include "kernels/guard.h"
 #include "kernels/hip/device.h"
 
 namespace fse {
@@ -39,7 +40,10 @@ class Launcher {
   int sets() const { return static_cast<int>(sets_.size()); }
   HipDevice& device() const { return *device_; }
   const Buffer& buffer(Buf) const;
-  void* memory(Buf id) const { return memory_[static_cast<size_t>(id)].get(); }
+  // Guards lie before and behind it: see guard.h.
+  std::byte* memory(Buf id) const {
+    return static_cast<std::byte*>(memory_[static_cast<size_t>(id)].get()) + kGuardBytes;
+  }
 
  private:
   void make_joins();
@@ -52,7 +56,7 @@ class Launcher {
   const LayerPlan plan_;
   const std::vector<LayerWeights> sets_;
   std::shared_ptr<const DeviceCopy> weights_;
-  std::array<DeviceMemory, kBufCount> memory_;
+  std::array<DeviceMemory, kBufCount> memory_;  // guard, buffer, guard
   DeviceMemory barrier_;
   std::vector<Event> done_;  // per step, only where the other stream waits for it
   Event begin_;              // of a layer with an overlapped stream

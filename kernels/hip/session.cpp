@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/outcome.h"
 #include "kernels/hip/convert.h"
 
 namespace fse {
@@ -47,10 +48,17 @@ void HipSession::poison_buffers() {
 Matrix HipSession::read(Buf id) const {
   const Buffer& b = launcher_.buffer(id);
   launcher_.device().use();
-  std::vector<std::byte> bytes(static_cast<size_t>(b.bytes()));
-  launcher_.device().copy(bytes.data(), launcher_.memory(id), b.bytes(), hipMemcpyDeviceToHost);
+  std::byte* const from = launcher_.memory(id) - kGuardBytes;
+  std::vector<std::byte> bytes(static_cast<size_t>(b.bytes() + 2 * kGuardBytes));
+  const auto all = static_cast<int64_t>(bytes.size());
+  launcher_.device().copy(bytes.data(), from, all, hipMemcpyDeviceToHost);
+  if (!take_guards(bytes.data() + kGuardBytes, b.bytes())) {
+    launcher_.device().copy(from, bytes.data(), all, hipMemcpyHostToDevice);  // whole again
+    throw AttemptError(Status::wrong, stored_outside(to_name(id), b.bytes()));
+  }
   Matrix values(b.rows, b.cols);
-  decode(b.element, bytes, {values.data(), static_cast<size_t>(values.size())});
+  decode(b.element, std::span(bytes).subspan(kGuardBytes, static_cast<size_t>(b.bytes())),
+         {values.data(), static_cast<size_t>(values.size())});
   return values;
 }
 

@@ -267,3 +267,31 @@ TEST_CASE("what the system says about caches, memory and cpus is read as it is m
   put(files.cgroups / "memory" / "job" / "memory.limit_in_bytes", "500000");
   CHECK(available_memory_bytes(files) == 500000);
 }
+
+#ifndef __SANITIZE_ADDRESS__  // which ends the process at such a store
+TEST_CASE("a store before or behind a buffer is an attempt that is wrong, and nobody else's") {
+  CpuLayer layer(layer_of({64, 32, 4, 2, 0}, DType::f32), {.shared = Shared::none}, 3, 2);
+  static std::ptrdiff_t at;  // a kernel is a plain function
+  const KernelDef stray{.name = "cpu.combine.stray",
+                        .op = Op::combine,
+                        .device = "cpu",
+                        .axes = {},
+                        .legal = [](const Tile&) { return std::string(); },
+                        .fits = [](const Tile&, const LayerPlan&, const Step&,
+                                   const DeviceInfo&) { return std::string(); },
+                        .default_tile = nullptr,
+                        .run_cpu =
+                            [](const CpuArgs& args, const Tile&, Team& team) {
+                              if (team.rank() == 0) args.f32(Buf::out)[at] = 0;
+                            }};
+  int combine = 0;
+  while (layer.plan.steps[static_cast<size_t>(combine)].op != Op::combine) ++combine;
+  for (std::ptrdiff_t outside : {std::ptrdiff_t{-1}, std::ptrdiff_t{3 * 64}}) {
+    at = outside;
+    CHECK_THROWS_WITH_AS(layer.session->run_step(combine, {&stray, {}}, 0),
+                         "a store outside buffer out (768 bytes)", AttemptError);
+    at = 0;
+    CHECK_NOTHROW(layer.session->run_step(combine, {&stray, {}}, 0));
+  }
+}
+#endif

@@ -15,7 +15,7 @@ struct Race {
   LayerSpec layer = small_layer();
   Workload workload = small_workload(layer, 2);
   std::vector<LayerPlan> plans = legal_plans(layer, 2);
-  std::unique_ptr<LayerReference> reference;
+  std::vector<LayerTrial> reference;
   std::vector<std::unique_ptr<LayerBench>> layers;
   std::vector<ReferenceSession*> sessions;
   std::vector<Contestant> contestants;

@@ -121,6 +121,22 @@ TEST_CASE("the fastest tile never wins when it is wrong, and its failure is kept
   CHECK(wrong == 1);
 }
 
+TEST_CASE("the fastest tile never wins when it is wrong for some routing only") {
+  Bench bench;
+  bench.session.fault = [&](int, const Choice& choice, RefState& state) {
+    const Matrix& offsets = state[Buf::expert_offsets];
+    for (Eigen::Index e = 0; choice.kernel && bench.place(choice) == 2 && e + 1 < offsets.cols();
+         ++e)
+      if (offsets(0, e + 1) - offsets(0, e) == bench.plan.tokens) state[Buf::h](0, 0) += 1;
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive})) != 2);
+  std::vector<Status> ends;
+  for (const AttemptRecord& a : bench.attempts)
+    if (a.kernel == bench.all[2].kernel->name && a.tile == bench.all[2].tile)
+      ends.push_back(a.outcome.status);
+  CHECK(ends == std::vector{Status::wrong});
+}
+
 TEST_CASE("a kernel that cannot launch is an outcome, and the search goes on") {
   Bench bench;
   bench.session.fault = [&](int, const Choice& choice, RefState&) {
