@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "experiments/paths.h"
+#include "experiments/sourced_ceilings.h"
 #include "reports/compare.h"
 #include "reports/html.h"
 #include "reports/json.h"
@@ -30,7 +31,9 @@ void write(const std::filesystem::path& out, const std::string& text) {
 }
 
 std::string study_text(const Store& store, const ReportOptions& options) {
-  const ReportData data = load_report(store, options.study);
+  ReportData data = load_report(store, options.study);
+  const auto sourced = sourced_ceilings(data.environments, configs_dir());
+  data.ceilings.insert(data.ceilings.end(), sourced.begin(), sourced.end());
   if (options.format == "csv") return to_csv(result_rows(data));
   if (options.format == "json") return to_json(store, data);
   if (options.format == "html")

@@ -42,7 +42,7 @@ struct Series {
 struct Ceiling {
   std::string device;  // as in Environment
   std::string kind;    // measured | datasheet | published | inferred
-  std::string what;    // read_gbs | peak_gflops
+  std::string what;    // read_gbs | peak_gflops (bf16 where sourced) | peak_fp8_gflops
   double value = 0;
   std::string unit, source;
 };

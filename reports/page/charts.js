@@ -72,7 +72,8 @@ function draw(name, datasets, command, adjust) {
   how.replaceChildren(make('summary', {}, 'Command'), command_line(command));
   chart.replaceChildren();
   if (Object.values(datasets).every(rows => rows.length === 0))
-    return chart.append(make('p', {class: 'empty'}, 'No data for this choice.'));
+    return chart.append(make('p', {class: 'empty'},
+      name === 'failures' ? 'No attempt failed.' : 'No data for this choice.'));
   const full = structuredClone(specs[name]);
   delete full.title;
   const width = Math.max(220, chart.clientWidth - 4);
@@ -133,8 +134,9 @@ function draw_breakdown(rows) {
   const baseline = fastest && (rows.find(r => r.variant === fastest.baseline) ||
     rows.find(r => r.is_baseline));
   const order = [], shown = unique([baseline, fastest].filter(Boolean));
+  const name_of = r => r.variant + (r === baseline ? ' (baseline)' : '');
   const bars = shown.flatMap(r => {
-    const name = r.variant + (r === baseline ? ' (baseline)' : '');
+    const name = name_of(r);
     const all = data.steps.filter(s => s.attempt === r.attempt && s.time_us !== null)
       .map(s => ({...s, variant: name}));
     const rest = r.layer_time_us - all.reduce((t, s) => t + s.time_us, 0);
@@ -145,9 +147,10 @@ function draw_breakdown(rows) {
     }
     return all.sort((a, b) => a.order - b.order);
   });
-  draw('breakdown', {breakdown: bars}, steps_command(fastest), (spec, width) => {
+  const layers = shown.map(r => ({variant: name_of(r), layer_time_us: r.layer_time_us}));
+  draw('breakdown', {breakdown: bars, layers}, steps_command(fastest), (spec, width) => {
     spec.height = 24 + 44 * shown.length;
-    spec.encoding.color.legend.columns = Math.max(2, Math.floor(width / 190));
+    spec.layer[0].encoding.color.legend.columns = Math.max(2, Math.floor(width / 190));
     spec.encoding.y.axis.labelLimit = Math.min(240, width * 0.3);
   });
 }

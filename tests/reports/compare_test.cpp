@@ -52,3 +52,42 @@ TEST_CASE("the gate takes certain regressions only") {
   const std::string xml = to_junit(pairs, 1.01);
   CHECK(contains(xml, "failures=\"5\""));
 }
+
+TEST_CASE("JUnit stays well-formed whatever names hold") {
+  const TemporaryFolder folder;
+  SyntheticStudy s(folder / "hostile.db");
+  Case base = sample_case();
+  base.layer.model = "<a href=\"x\">&amp;]]>\x01\n\xff'";
+  Case slot = with(base, {Gate::fused, Topk::fused, Shared::slot}, base.tokens);
+  s.add(base, true);
+  s.add(slot);
+  s.store_study();
+  s.measure(base, 100);
+  s.measure(slot, 150);
+  const std::string xml =
+      to_junit(match_pairs(s.store, "variant=separate/unfused/mlp/staged/stream", s.store,
+                           "variant=fused/fused/slot/staged/stream"),
+               1.03);
+  REQUIRE(contains(xml, "tests=\"1\" failures=\"1\""));
+  for (const char* raw : {"<a href", "&amp;]]>\x01", "\x01", "]]>\n"}) {
+    CAPTURE(raw);
+    CHECK_FALSE(contains(xml, raw));
+  }
+  CHECK(contains(xml, "&lt;a href=&quot;x&quot;&gt;&amp;amp;"));
+}
+
+TEST_CASE("a pair without an interval breaks every gate") {
+  const TemporaryFolder folder;
+  SyntheticStudy s(folder / "few.db");
+  const Case base = sample_case();
+  const Case slot = with(base, {Gate::separate, Topk::unfused, Shared::slot}, base.tokens);
+  s.add(base, true);
+  s.add(slot);
+  s.store_study();
+  s.measure(base, 100, 3);
+  s.measure(slot, 50, 3);  // half the time, by three rounds: that is not known
+  const Pairs pairs = match_pairs(s.store, "shared=mlp", s.store, "shared=slot");
+  REQUIRE(pairs.all.size() == 1);
+  CHECK(pairs.all[0].comparison.verdict == Verdict::invalid);
+  CHECK(breaks_gate(pairs.all[0], 2.0));
+}
