@@ -7,7 +7,7 @@ namespace {
 
 using D = DeviceModel;
 
-constexpr std::array<DeviceField, 19> kFields{{
+constexpr std::array<DeviceField, 20> kFields{{
     {"compute_units", "1", &D::compute_units, 1, 4096, true, 0},
     {"clock_ghz", "GHz", &D::clock_ghz, 0.1, 10, true, 0},
     {"memory_gb", "GB", &D::memory_gb, 0.5, 4096, true, 0},
@@ -23,6 +23,7 @@ constexpr std::array<DeviceField, 19> kFields{{
     {"launch_us", "us", &D::launch_us, 0, 1000, true, 0.15},
     {"stream_us", "us", &D::stream_us, 0, 1000, true, 0},
     {"grouped_us", "us", &D::grouped_us, 0, 10000, true, 0.1},
+    {"tile_us", "us", &D::tile_us, 0, 1000, false, 0.2},
     {"event_us", "us", &D::event_us, 0, 1000, true, 0.5},
     {"interference", "1", &D::interference, 0, 10, true, 0.5},
     {"link_gbs", "GB/s", &D::link_gbs, 0, 10000, false, 0.2},

@@ -34,6 +34,7 @@ struct DeviceModel {
   double launch_us = 0;      // one dependent small kernel in a graph: its gap and its floor
   double stream_us = 0;      // the same, launched from a stream
   double grouped_us = 0;     // the grouped kernel's fixed part
+  double tile_us = 0;        // what each wave of its tiles adds: filling and emptying a tile
   double event_us = 0;       // fork or join of a second stream
   double interference = 0;   // by which overlapped branches slow each other
   double link_gbs = 0;       // to one peer, per direction

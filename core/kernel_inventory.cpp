@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/kernel_cost.h"
 #include "core/plan.h"
 #include "core/serving_model.h"
 
@@ -14,49 +15,19 @@
 namespace fse {
 namespace {
 
-constexpr double kTileN = 64;      // columns of one workgroup's tile
-constexpr double kPairBytes = 10;  // per row and hidden unit: read bf16, add f32 into the output
-
 double weight_size(const LayerSpec& layer) {
   return static_cast<double>(element_bytes(layer.dtype));
 }
 
-double peak_tflops(const LayerSpec& layer, const DeviceModel& d) {
-  return layer.dtype == DType::fp8_block128 && d.fp8_tflops > 0 ? d.fp8_tflops : d.bf16_tflops;
-}
-
-double gemm_us(const DeviceModel& d, double tokens, double n, double k, double bytes_each,
-               double tflops) {
-  const double workgroups = std::ceil(n / kTileN) * std::ceil(tokens / kTileN);
-  const double gbs = std::min(d.read_gbs, std::min(workgroups, d.compute_units) * d.workgroup_gbs);
-  const double bytes = n * k * bytes_each + 2 * tokens * (n + k);
-  return d.launch_us +
-         std::max(bytes / (gbs * 1e3), 2 * tokens * n * k / (tflops * d.gemm_share * 1e6));
-}
-
-double elementwise_us(const DeviceModel& d, double tokens, double width) {
-  return d.launch_us + tokens * width * 4 / (d.read_gbs * 1e3);  // one read, one write of bf16
+// A tuned row of the very shape, as far as the batch differs from what it was tuned with; else the
+// library's best tile.
+double experts_us(const ServingCase& c, const Shard& shard, const DeviceModel& d, int tokens) {
+  const int slots = c.variant.shared == Shared::slot ? shard.slots : 0;
+  if (const auto us = tuned_us(c.tuned, c.layer, shard, d, c.prior, slots, tokens)) return *us;
+  return grouped_us(c.layer, shard, d, c.prior, slots, tokens, library_tiles(c.scales));
 }
 
 }  // namespace
-
-double grouped_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
-                  const RoutingPrior& prior, int slots, int tokens) {
-  const RoutingSpec& routing = layer.routing;
-  const double mean = double{1} * tokens * routing.top_k / routing.experts;
-  const int block_m = mean < 0.25 ? 16 : mean < 4 ? 32 : 64;  // what the tuned tables choose
-  const ExpectedLoad load =
-      expected_load(prior, routing.experts, routing.top_k, slots, tokens, block_m);
-  const double bytes = load.distinct * static_cast<double>(expert_bytes(layer, shard)) +
-                       load.pairs * layer.hidden * kPairBytes;
-  const double workgroups = load.blocks * std::ceil(shard.intermediate / 128.0);
-  const double gbs = std::min(d.read_gbs, workgroups * d.workgroup_gbs);
-  const double flops = 6.0 * load.blocks * block_m * shard.intermediate * layer.hidden;
-  const double bytes_us = bytes / (gbs * 1e3);
-  const double math_us = flops / (peak_tflops(layer, d) * d.grouped_share * 1e6);
-  // Loads and matrix work overlap, not perfectly: a 4-norm between the two bounds and their sum.
-  return d.grouped_us + std::pow(std::pow(bytes_us, 4) + std::pow(math_us, 4), 0.25);
-}
 
 std::vector<KernelTime> moe_kernels(const ServingCase& c, const DeviceModel& d, int tokens) {
   const LayerSpec& layer = c.layer;
@@ -79,7 +50,7 @@ std::vector<KernelTime> moe_kernels(const ServingCase& c, const DeviceModel& d, 
   if (gates > 0 && v.topk == Topk::unfused) add("shared_activation", elementwise_us(d, tokens, 1));
   if (slot && v.topk == Topk::unfused) add("slot_append", elementwise_us(d, tokens, 16));
   add("moe_sort", elementwise_us(d, tokens, 32));
-  add("experts", grouped_us(layer, shard, d, c.prior, slot ? shard.slots : 0, tokens));
+  add("experts", experts_us(c, shard, d, tokens));
   if (!mlp) return kernels;
   std::vector<KernelTime> side;
   side.push_back({"shared_quantize", elementwise_us(d, tokens, h)});
@@ -135,10 +106,10 @@ std::vector<KernelTime> attention_kernels(const ServingCase& c, const DeviceMode
 const FrameworkModel& find_framework(const std::string& name) {
   static const FrameworkModel kVllm{
       .name = "vllm-0.19-rocm",
-      .host_us = 1850,
+      .host_us = 2175,
       .host_token_us = 0,
       .max_batched_tokens = 8192,
-      .random_prompts = {.kind = PriorKind::zipf, .parameter = 1.55, .counts = {}}};
+      .random_prompts = {.kind = PriorKind::zipf, .parameter = 1.575, .counts = {}}};
   if (name == kVllm.name) return kVllm;
   fail_usage(fmt::format("serving.framework is '{}', expected {}", name, kVllm.name));
 }

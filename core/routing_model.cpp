@@ -80,11 +80,17 @@ std::vector<double> inclusion(const RoutingPrior& prior, int experts, int top_k)
 
 ExpectedLoad expected_load(const RoutingPrior& prior, int experts, int top_k, int slots, int tokens,
                            int block_m) {
+  return expected_load(prior, inclusion(prior, experts, top_k), slots, tokens, block_m);
+}
+
+ExpectedLoad expected_load(const RoutingPrior& prior, std::span<const double> all, int slots,
+                           int tokens, int block_m) {
   check(tokens > 0 && block_m > 0, "a batch has rows");
   const double independent = independent_tokens(prior, tokens);
-  ExpectedLoad load{.pairs = double{1} * tokens * (top_k + slots)};
+  ExpectedLoad load{.pairs = double{1} * tokens * slots};
   double last = -1, last_distinct = 0, last_blocks = 0;
-  for (const double chosen : inclusion(prior, experts, top_k)) {
+  for (const double chosen : all) {
+    load.pairs += tokens * chosen;
     if (chosen != last) {
       last = chosen;
       last_distinct = chosen >= 1 ? 1 : -std::expm1(independent * std::log1p(-chosen));

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,10 @@ std::vector<double> inclusion(const RoutingPrior&, int experts, int top_k);
 // Expectation for `tokens` rows. Slots are chosen by every token.
 ExpectedLoad expected_load(const RoutingPrior&, int experts, int top_k, int slots, int tokens,
                            int block_m);
+
+// The same with inclusion() already known, which takes longer than the rest.
+ExpectedLoad expected_load(const RoutingPrior&, std::span<const double> chosen, int slots,
+                           int tokens, int block_m);
 
 // The same by drawing `draws` batches: mean and the standard error of its distinct count.
 struct SampledLoad {

@@ -107,7 +107,8 @@ ServingTimes simulate_serving(const ServingCase& c, const DeviceModel& d, const 
   std::map<int, double> known;  // rows -> time
   std::vector<Request> running(static_cast<size_t>(c.concurrency));
   std::vector<double> ttft, tpot;
-  const int wanted = 4 * c.concurrency;
+  const int wanted = c.prompts > 0 ? c.prompts : 4 * c.concurrency;
+  check(wanted >= c.concurrency, "as many prompts as are in flight");
   int started = c.concurrency;
   double now = 0;
   while (static_cast<int>(ttft.size()) < wanted) {

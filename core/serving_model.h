@@ -6,6 +6,7 @@
 #include "core/device_model.h"
 #include "core/layer_spec.h"
 #include "core/routing_model.h"
+#include "core/tuned_table.h"
 #include "core/variant.h"
 
 namespace fse {
@@ -26,6 +27,9 @@ struct ServingCase {
   Variant variant;
   int tp = 1, isl = 0, osl = 0, concurrency = 0;
   RoutingPrior prior;
+  Scales scales = Scales::block128;
+  int prompts = 0;              // of the whole run; 0: four times the concurrency
+  std::vector<TunedRow> tuned;  // the library's table; a shape that is not in it is a miss
 };
 
 // As `vllm bench serve` defines them.
@@ -52,11 +56,6 @@ struct KernelTime {
 std::vector<KernelTime> moe_kernels(const ServingCase&, const DeviceModel&, int tokens);
 std::vector<KernelTime> attention_kernels(const ServingCase&, const DeviceModel&, int tokens,
                                           bool linear);
-
-// Experts' kernel alone: t0 + max(bytes over what its workgroups draw, padded rows at the matrix
-// rate).
-double grouped_us(const LayerSpec&, const Shard&, const DeviceModel&, const RoutingPrior&,
-                  int slots, int tokens);
 
 // A step that runs `tokens` rows, of which `sequences` decode, over `context` cached tokens in all.
 double step_us(const ServingCase&, const DeviceModel&, const FrameworkModel&, int tokens,

@@ -60,6 +60,7 @@ struct Request {
   std::string simulate_format = "text";
   ValidateOptions validate;
   bool simulate_validates = false;
+  std::vector<std::string> what_if;
   std::string command;  // as typed
   std::vector<std::string> overrides;
   bool steps = false, quiet = false;
@@ -133,6 +134,12 @@ void add_simulate(CLI::App& app, Request& request) {
   command->add_option("--format", request.simulate_format, "text | json, one object per row")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+  command
+      ->add_option("--what-if", request.what_if,
+                   "Change a number of the device or framework: launch_us=1.0, read_gbs*=1.2,\n"
+                   "host_us=0, zipf=1.2; repeatable")
+      ->type_size(1)
+      ->allow_extra_args(false);
   command->footer(
       "The sweep has serving: {isl: [1000], osl: [1000], concurrency: [4, 8, 16, 32],\n"
       "framework: vllm-0.19-rocm}. Without dtypes, weights are fp8_block128 where the device has\n"
@@ -141,10 +148,12 @@ void add_simulate(CLI::App& app, Request& request) {
   command->callback([&] {
     request.action = [&] {
       request.validate.json = request.simulate_format == "json";
+      request.validate.what_if = request.what_if;
       if (request.simulate_validates) return validate_simulator(request.validate);
       if (request.sweep.empty()) fail_usage("sweep is missing, expected a sweep or --validate");
       simulate_sweep({.sweep = request.sweep,
                       .overrides = request.overrides,
+                      .what_if = request.what_if,
                       .json = request.simulate_format == "json"});
       return 0;
     };

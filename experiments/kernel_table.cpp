@@ -5,6 +5,7 @@
 #include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 #include "core/error.h"
@@ -32,6 +33,20 @@ int whole(const KernelRow& row, const char* column, const std::string& file) {
 DType dtype_of(const KernelRow& row) {
   const std::string& weights = row.cells.at("q_dtype_w");
   return weights.starts_with("torch.float8") ? DType::fp8_block128 : DType::bf16;
+}
+
+// "..._1tg_ps_32x384E", "..._128x64_pf3E": rows x columns; "moe_ck2stages_gemm1_256x32x64x128_...":
+// threads x rows x columns x depth.
+GroupedTile tile_of(const std::string& kernel) {
+  static const std::regex composable("gemm1_[0-9]+x([0-9]+)x([0-9]+)x[0-9]+_");
+  static const std::regex assembly("_([0-9]+)x([0-9]+)(_pf[0-9])?E$");
+  std::smatch match;
+  if (!std::regex_search(kernel, match, composable) && !std::regex_search(kernel, match, assembly))
+    return {};
+  const auto number = [&](size_t i) {
+    return static_cast<int>(parse_integer(match[i].str()).value_or(0));
+  };
+  return {.block_m = number(1), .columns = number(2)};
 }
 
 void mark_doubtful(std::vector<KernelRow>& rows) {
@@ -71,12 +86,32 @@ std::vector<KernelRow> read_kernel_table(const std::filesystem::path& file) {
     row.layer.routing.experts = number("expert");
     row.layer.routing.top_k = number("topk");
     row.layer.dtype = dtype_of(row);
+    const std::string& scaled = row.cells.at("q_type");
+    row.scales = scaled == "QuantType.per_Token" ? Scales::channel : Scales::block128;
+    const auto kernel = row.cells.find("kernelName1");
+    if (kernel != row.cells.end()) row.tile = tile_of(kernel->second);
     row.tokens = number("token");
     row.us = parse_number(row.cells.at("us")).value_or(0);
     rows.push_back(std::move(row));
   }
   mark_doubtful(rows);
   return rows;
+}
+
+std::vector<TunedRow> tuned_rows(const std::vector<KernelRow>& rows, double compute_units) {
+  std::vector<TunedRow> tuned;
+  for (const KernelRow& row : rows) {
+    const auto units = parse_number(row.cells.at("cu_num"));
+    if (!row.doubt.empty() || units != compute_units || row.tile.columns == 0) continue;
+    tuned.push_back({.hidden = row.layer.hidden,
+                     .intermediate = row.layer.intermediate,
+                     .experts = row.layer.routing.experts,
+                     .top_k = row.layer.routing.top_k,
+                     .tokens = row.tokens,
+                     .us = row.us,
+                     .tile = row.tile});
+  }
+  return tuned;
 }
 
 const KernelRow* without_slot(const std::vector<KernelRow>& rows, const KernelRow& slot) {

@@ -11,6 +11,7 @@
 #include "core/model_import.h"
 #include "core/serving_model.h"
 #include "core/uncertainty.h"
+#include "core/what_if.h"
 #include "experiments/device_reader.h"
 #include "experiments/paths.h"
 #include "experiments/sweep.h"
@@ -108,11 +109,11 @@ void print_row(const ServingCase& c, const std::string& model, const ServingTime
 
 class Simulation {
  public:
-  Simulation(const SweepSpec& spec, DeviceModel device, const FrameworkModel& framework,
+  Simulation(const SweepSpec& spec, DeviceModel device, FrameworkModel framework,
              RoutingPrior prior, bool json)
       : spec_(spec),
         device_(std::move(device)),
-        framework_(framework),
+        framework_(std::move(framework)),
         prior_(std::move(prior)),
         json_(json) {}
 
@@ -165,7 +166,7 @@ class Simulation {
 
   const SweepSpec& spec_;
   DeviceModel device_;
-  const FrameworkModel& framework_;
+  FrameworkModel framework_;
   RoutingPrior prior_;
   bool json_;
 };
@@ -190,9 +191,11 @@ void simulate_sweep(const SimulateOptions& options) {
   if (!simulated)
     fail_usage(
         fmt::format("device is '{}', expected a device model, e.g. device=mi355x", spec.device));
-  const FrameworkModel& framework = find_framework(spec.serving->framework);
-  Simulation simulation(spec, find_device_model(spec.device.substr(4), configs), framework,
-                        prior_of(spec, framework, states(spec, "routing")), options.json);
+  FrameworkModel framework = find_framework(spec.serving->framework);
+  DeviceModel device = find_device_model(spec.device.substr(4), configs);
+  apply_what_if(options.what_if, device, framework);
+  Simulation simulation(spec, device, framework, prior_of(spec, framework, states(spec, "routing")),
+                        options.json);
   if (!options.json)
     fmt::print(
         "Predicted, not measured. Columns: model, tp, isl, osl, concurrency, variant, TTFT "

@@ -7,6 +7,7 @@ namespace fse {
 struct SimulateOptions {
   std::string sweep;                   // a file, or a name of configs/sweeps
   std::vector<std::string> overrides;  // device=mi355x names a file of configs/devices
+  std::vector<std::string> what_if;    // changes, as core/what_if.h reads them
   bool json = false;
 };
 

@@ -126,7 +126,7 @@ int validate_simulator(const ValidateOptions& options) {
   const std::filesystem::path folder =
       options.folder.empty() ? configs / "validation" : options.folder;
   const ValidationSpec spec = read_validation(folder);
-  const std::vector<SplitScore> scores = score_splits(spec, folder, configs);
+  const std::vector<SplitScore> scores = score_splits(spec, folder, configs, options.what_if);
   if (!options.json) print_tables(spec, scores);
   if (!options.json && options.rows) fmt::print("\nRows: predicted, published, error\n");
   bool broken = false;

@@ -7,9 +7,10 @@ namespace fse {
 
 struct ValidateOptions {
   std::filesystem::path
-      folder;         // with splits.yaml, serving.yaml and tables; empty: the shipped one
-  bool rows = false;  // also every row
-  bool json = false;  // one object per split
+      folder;  // with splits.yaml, serving.yaml and tables; empty: the shipped one
+  std::vector<std::string> what_if;  // changes, as core/what_if.h reads them
+  bool rows = false;                 // also every row
+  bool json = false;                 // one object per split
 };
 
 // Scores the simulator on published results, split by split, and prints how far it is off. Returns

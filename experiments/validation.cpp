@@ -6,9 +6,11 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/kernel_cost.h"
 #include "core/model_import.h"
 #include "core/serving_model.h"
 #include "core/uncertainty.h"
+#include "core/what_if.h"
 #include "experiments/device_reader.h"
 #include "experiments/kernel_table.h"
 
@@ -24,7 +26,8 @@ std::vector<Prediction> values_of(const std::vector<ScoredRow>& rows) {
 }
 
 double kernel_us(const KernelRow& row, const DeviceModel& device) {
-  return grouped_us(row.layer, make_shard(row.layer, 1, 0), device, {}, 0, row.tokens);
+  return grouped_us(row.layer, make_shard(row.layer, 1, 0), device, {}, 0, row.tokens,
+                    library_tiles(row.scales));
 }
 
 bool belongs(const KernelRow& row, const Split& split) {
@@ -53,8 +56,11 @@ void score_slot(const KernelRow& row, const std::vector<KernelRow>& table,
                           .interval = {centre - half, centre + half}}});
 }
 
-SplitScore score_kernels(const Split& split, const fs::path& folder, const fs::path& configs) {
-  const DeviceModel device = find_device_model(split.device, configs);
+SplitScore score_kernels(const Split& split, const fs::path& folder, const fs::path& configs,
+                         const std::vector<std::string>& what_if) {
+  DeviceModel device = find_device_model(split.device, configs);
+  FrameworkModel unused;
+  apply_what_if(what_if, device, unused);
   const std::vector<KernelRow> table = read_kernel_table(folder / split.table);
   SplitScore score{.split = split, .unit = "us"};
   for (const KernelRow& row : table) {
@@ -87,13 +93,19 @@ bool belongs(const ServingRow& row, const Split& split) {
 
 class StudyScorer {
  public:
-  StudyScorer(const ServingStudy& study, const fs::path& configs)
+  StudyScorer(const ServingStudy& study, const fs::path& folder, const fs::path& configs,
+              const std::vector<std::string>& what_if)
       : study_(study),
         device_(find_device_model(study.device, configs)),
         framework_(find_framework(study.framework)),
         layer_(find_model(study.model, configs).layer),
         shape_(read_model_shape(configs / "models" / (study.model + ".json"))) {
     layer_.dtype = study.dtype;
+    apply_what_if(what_if, device_, framework_);
+    for (const std::string& table : study.tables) {
+      const auto rows = tuned_rows(read_kernel_table(folder / table), device_.compute_units);
+      tuned_.insert(tuned_.end(), rows.begin(), rows.end());
+    }
   }
 
   void add(const ServingRow& row, SplitScore& score) const {
@@ -123,7 +135,10 @@ class StudyScorer {
             .isl = row.isl,
             .osl = row.osl,
             .concurrency = row.concurrency,
-            .prior = framework_.random_prompts};
+            .prior = framework_.random_prompts,
+            .scales = study_.scales,
+            .prompts = row.prompts,
+            .tuned = tuned_};
   }
   void add_value(const std::string& what, const ServingCase& c, const ServingTimes& times,
                  double measured, SplitScore& score) const {
@@ -136,9 +151,10 @@ class StudyScorer {
 
   const ServingStudy& study_;
   DeviceModel device_;
-  const FrameworkModel& framework_;
+  FrameworkModel framework_;
   LayerSpec layer_;
   ModelShape shape_;
+  std::vector<TunedRow> tuned_;
 };
 
 // A known gain is one of a fit split; the nearest is that of the nearest concurrency, by ratio.
@@ -158,8 +174,9 @@ double nearest_gain(const std::vector<KnownGain>& known, int concurrency) {
 }
 
 SplitScore score_steps(const Split& split, const ServingStudy& study,
-                       const std::vector<KnownGain>& known, const fs::path& configs) {
-  const StudyScorer scorer(study, configs);
+                       const std::vector<KnownGain>& known, const fs::path& folder,
+                       const fs::path& configs, const std::vector<std::string>& what_if) {
+  const StudyScorer scorer(study, folder, configs, what_if);
   SplitScore score{.split = split, .unit = "tok/s"};
   for (const ServingRow& row : study.rows) {
     if (!belongs(row, split)) continue;
@@ -224,13 +241,14 @@ std::vector<std::string> SplitScore::broken() const {
 }
 
 std::vector<SplitScore> score_splits(const ValidationSpec& spec, const fs::path& folder,
-                                     const fs::path& configs) {
+                                     const fs::path& configs,
+                                     const std::vector<std::string>& what_if) {
   const std::vector<KnownGain> known = known_gains(spec);
   std::vector<SplitScore> scores;
   for (const Split& split : spec.splits) {
-    scores.push_back(split.study.empty()
-                         ? score_kernels(split, folder, configs)
-                         : score_steps(split, find_study(spec, split.study), known, configs));
+    scores.push_back(split.study.empty() ? score_kernels(split, folder, configs, what_if)
+                                         : score_steps(split, find_study(spec, split.study), known,
+                                                       folder, configs, what_if));
     if (scores.back().values.empty())
       fail_usage(fmt::format("split {}: no row is where it says", split.name));
   }

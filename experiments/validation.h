@@ -29,8 +29,9 @@ struct SplitScore {
 };
 
 // Every split of the folder's splits.yaml, scored with the models, devices and frameworks of
-// `configs`.
+// `configs`, changed as said.
 std::vector<SplitScore> score_splits(const ValidationSpec&, const std::filesystem::path& folder,
-                                     const std::filesystem::path& configs);
+                                     const std::filesystem::path& configs,
+                                     const std::vector<std::string>& what_if);
 
 }  // namespace fse

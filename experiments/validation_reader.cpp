@@ -54,11 +54,18 @@ Variant read_variant(const YamlNode& map, const std::string& key) {
 }
 
 ServingRow read_row(const YamlNode& node) {
-  require_map(node, "rows", {"tp", "isl", "osl", "concurrency", "output_tok_s", "tpot_mean_ms"});
+  require_map(node, "rows",
+              {"tp", "isl", "osl", "concurrency", "prompts", "output_tok_s", "tpot_mean_ms"});
   const auto whole = [&](const char* key) {
     return static_cast<int>(read_integer(need(node, key), key, 1, 1 << 20));
   };
-  ServingRow row{whole("tp"), whole("isl"), whole("osl"), whole("concurrency")};
+  ServingRow row{.tp = whole("tp"),
+                 .isl = whole("isl"),
+                 .osl = whole("osl"),
+                 .concurrency = whole("concurrency")};
+  if (find_key(node, "prompts") != nullptr) row.prompts = whole("prompts");
+  if (row.prompts > 0 && row.prompts < row.concurrency)
+    fail_value(*find_key(node, "prompts"), "prompts", "at least the concurrency");
   const YamlNode& output = need(node, "output_tok_s");
   require_map(output, "output_tok_s", {"off", "on"});
   row.output_off = positive(output, "off");
@@ -72,19 +79,26 @@ ServingRow read_row(const YamlNode& node) {
 }
 
 ServingStudy read_study(const YamlNode& node) {
-  require_map(
-      node, "studies",
-      {"name", "source", "date", "model", "dtype", "device", "framework", "off", "on", "rows"});
+  require_map(node, "studies",
+              {"name", "source", "date", "model", "dtype", "scales", "tables", "device",
+               "framework", "off", "on", "rows"});
   ServingStudy study{.name = text_of(node, "name"),
                      .source = text_of(node, "source"),
                      .model = text_of(node, "model"),
                      .device = text_of(node, "device"),
                      .framework = text_of(node, "framework"),
                      .dtype = read_name<DType>(need(node, "dtype"), "dtype"),
+                     .scales = Scales::block128,
+                     .tables = {},
                      .off = read_variant(node, "off"),
                      .on = read_variant(node, "on"),
                      .rows = {}};
   text_of(node, "date");
+  if (const YamlNode* scales = find_key(node, "scales"))
+    study.scales = read_name<Scales>(*scales, "scales");
+  if (const YamlNode* tables = find_key(node, "tables"))
+    for (const YamlNode& table : read_list(*tables, "tables"))
+      study.tables.push_back(read_text(table, "tables", "a file beside serving.yaml"));
   for (const YamlNode& row : read_list(need(node, "rows"), "rows"))
     study.rows.push_back(read_row(row));
   return study;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.h"
+#include "core/kernel_cost.h"
 #include "core/variant.h"
 
 namespace fse {
@@ -13,12 +13,15 @@ namespace fse {
 // One published serving result, without and with the fused shared expert.
 struct ServingRow {
   int tp = 1, isl = 0, osl = 0, concurrency = 0;
+  int prompts = 0;                       // of the run; 0: not known
   double output_off = 0, output_on = 0;  // tokens/s
   double tpot_off = 0, tpot_on = 0;      // ms; 0: not published
 };
 struct ServingStudy {
   std::string name, source, model, device, framework;
   DType dtype = DType::bf16;
+  Scales scales = Scales::block128;
+  std::vector<std::string> tables;  // of tuned kernels, beside the splits: the library had them
   Variant off, on;
   std::vector<ServingRow> rows;
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/kernel_cost.h"
 #include "core/model_import.h"
 
 namespace fse {
@@ -51,7 +52,7 @@ TEST_CASE("grouped kernels never undercut their bytes and are monotone in tokens
   double last = 0;
   for (int tokens = 1; tokens <= 4096; tokens *= 2) {
     CAPTURE(tokens);
-    const double us = grouped_us(c.layer, shard, d, {}, 0, tokens);
+    const double us = grouped_us(c.layer, shard, d, {}, 0, tokens, library_tiles(Scales::block128));
     const ExpectedLoad load = expected_load({}, 512, 10, 0, tokens, 16);
     CHECK(us > load.distinct * 3.1e6 / (d.peak_gbs * 1e3));
     CHECK(us > last);

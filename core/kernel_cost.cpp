@@ -1,0 +1,95 @@
+#include "core/kernel_cost.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/plan.h"
+
+namespace fse {
+namespace {
+
+constexpr double kGemmTile = 64;    // rows and columns of one workgroup's tile
+constexpr double kPairBytes = 9;    // per row and hidden unit: read bf16, add f32 into the output
+constexpr double kMatrixRows = 16;  // of the smallest matrix instruction: fewer rows cost as many
+
+// Requests queue before the memory is full, and loads and matrix work overlap not quite: both
+// corners are round. The powers are assumed.
+constexpr double kQueueing = 4, kOverlap = 8;
+
+double soft_max(double a, double b, double power) {
+  const double high = std::max(a, b), low = std::min(a, b);
+  return high > 0 ? high * std::pow(1 + std::pow(low / high, power), 1 / power) : 0;
+}
+
+constexpr std::array kBlockTiles{GroupedTile{1, 128},  GroupedTile{1, 256},  GroupedTile{16, 128},
+                                 GroupedTile{32, 128}, GroupedTile{32, 256}, GroupedTile{64, 128},
+                                 GroupedTile{64, 256}};
+constexpr std::array kChannelTiles{GroupedTile{32, 192}, GroupedTile{32, 256},
+                                   GroupedTile{32, 384}};
+
+double tile_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
+               const ExpectedLoad& load, GroupedTile tile) {
+  const double columns = std::ceil(double{1} * shard.intermediate / tile.columns);
+  const double expert = static_cast<double>(expert_bytes(layer, shard));
+  const double waves = std::max(1.0, load.blocks * columns / d.compute_units);
+  const double bytes = load.distinct * expert + load.pairs * layer.hidden * kPairBytes;
+  const double rows = load.blocks * std::max<double>(tile.block_m, kMatrixRows);
+  const double flops = 6 * rows * shard.intermediate * layer.hidden;
+  return d.grouped_us + waves * d.tile_us +
+         soft_max(memory_us(d, bytes, expert / columns, waves),
+                  flops / (peak_tflops(layer, d) * d.grouped_share * 1e6), kOverlap);
+}
+
+}  // namespace
+
+double memory_us(const DeviceModel& d, double bytes, double each, double waves) {
+  return soft_max(bytes / (d.read_gbs * 1e3), waves * each / (d.workgroup_gbs * 1e3), kQueueing);
+}
+
+double peak_tflops(const LayerSpec& layer, const DeviceModel& d) {
+  return layer.dtype == DType::fp8_block128 && d.fp8_tflops > 0 ? d.fp8_tflops : d.bf16_tflops;
+}
+
+double gemm_us(const DeviceModel& d, double tokens, double n, double k, double bytes_each,
+               double tflops) {
+  const double each = std::min(n, kGemmTile) * k * bytes_each;  // tiles side by side share rows
+  const double bytes = n * k * bytes_each + 2 * tokens * (n + k);
+  return d.launch_us +
+         std::max(memory_us(d, bytes, each, 1), 2 * tokens * n * k / (tflops * d.gemm_share * 1e6));
+}
+
+double elementwise_us(const DeviceModel& d, double tokens, double width) {
+  return d.launch_us + tokens * width * 4 / (d.read_gbs * 1e3);
+}
+
+std::span<const GroupedTile> library_tiles(Scales scales) {
+  return scales == Scales::channel ? std::span<const GroupedTile>(kChannelTiles) : kBlockTiles;
+}
+
+double grouped_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
+                  const RoutingPrior& prior, int slots, int tokens, GroupedTile tile) {
+  return grouped_us(layer, shard, d, prior, slots, tokens, std::span(&tile, 1));
+}
+
+double grouped_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
+                  const RoutingPrior& prior, int slots, int tokens,
+                  std::span<const GroupedTile> tiles) {
+  check(!tiles.empty(), "a kernel has a tile");
+  const auto divides = [&](GroupedTile t) { return shard.intermediate % t.columns == 0; };
+  const bool any = std::any_of(tiles.begin(), tiles.end(), divides);
+  const std::vector<double> chosen = inclusion(prior, layer.routing.experts, layer.routing.top_k);
+  double best = INFINITY;
+  int block_m = 0;
+  ExpectedLoad load;
+  for (const GroupedTile tile : tiles) {
+    if (any && !divides(tile)) continue;
+    if (tile.block_m != block_m)
+      load = expected_load(prior, chosen, slots, tokens, block_m = tile.block_m);
+    best = std::min(best, tile_us(layer, shard, d, load, tile));
+  }
+  return best;
+}
+
+}  // namespace fse
