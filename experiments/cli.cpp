@@ -24,6 +24,7 @@
 #include "experiments/run.h"
 #include "experiments/simulate_command.h"
 #include "experiments/sweep.h"
+#include "experiments/table_command.h"
 #include "experiments/validate_command.h"
 #include "experiments/verify.h"
 #include "experiments/write_report.h"
@@ -61,6 +62,7 @@ struct Request {
   ValidateOptions validate;
   bool simulate_validates = false;
   std::vector<std::string> what_if;
+  std::string table;
   std::string command;  // as typed
   std::vector<std::string> overrides;
   bool steps = false, quiet = false;
@@ -115,6 +117,24 @@ void add_run(CLI::App& app, Request& request) {
   });
 }
 
+int run_simulate(Request& request) {
+  const bool json = request.simulate_format == "json";
+  request.validate.json = json;
+  request.validate.what_if = request.what_if;
+  if (request.simulate_validates) return validate_simulator(request.validate);
+  std::vector<std::string> overrides = request.overrides;
+  const bool no_sweep = request.sweep.find('=') != std::string::npos;  // the first override instead
+  if (no_sweep) overrides.insert(overrides.begin(), request.sweep);
+  if (!request.table.empty()) {
+    simulate_table({request.table, overrides, request.what_if, json});
+    return 0;
+  }
+  if (no_sweep || request.sweep.empty())
+    fail_usage("no sweep, expected a sweep, --table FILE or --validate");
+  simulate_sweep({request.sweep, overrides, request.what_if, json});
+  return 0;
+}
+
 void add_simulate(CLI::App& app, Request& request) {
   CLI::App* command = app.add_subcommand(
       "simulate",
@@ -134,6 +154,9 @@ void add_simulate(CLI::App& app, Request& request) {
   command->add_option("--format", request.simulate_format, "text | json, one object per row")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+  command->add_option("--table", request.table,
+                      "Instead of a sweep: predict every row of a table of AITER's tuned_fmoe\n"
+                      "columns, and how far off that is: --table FILE device=mi355x");
   command
       ->add_option("--what-if", request.what_if,
                    "Change a number of the device or framework: launch_us=1.0, read_gbs*=1.2,\n"
@@ -145,19 +168,7 @@ void add_simulate(CLI::App& app, Request& request) {
       "framework: vllm-0.19-rocm}. Without dtypes, weights are fp8_block128 where the device has\n"
       "fp8, else bf16. gain_low and gain_high are a 90 % interval from the parameters' spreads.\n"
       "Example: fselab simulate serving.yaml device=mi355x --format json");
-  command->callback([&] {
-    request.action = [&] {
-      request.validate.json = request.simulate_format == "json";
-      request.validate.what_if = request.what_if;
-      if (request.simulate_validates) return validate_simulator(request.validate);
-      if (request.sweep.empty()) fail_usage("sweep is missing, expected a sweep or --validate");
-      simulate_sweep({.sweep = request.sweep,
-                      .overrides = request.overrides,
-                      .what_if = request.what_if,
-                      .json = request.simulate_format == "json"});
-      return 0;
-    };
-  });
+  command->callback([&] { request.action = [&] { return run_simulate(request); }; });
 }
 
 void add_verify(CLI::App& app, Request& request) {
