@@ -87,10 +87,11 @@ ExpectedLoad expected_load(const RoutingPrior& prior, std::span<const double> al
                            int tokens, int block_m) {
   check(tokens > 0 && block_m > 0, "a batch has rows");
   const double independent = independent_tokens(prior, tokens);
-  ExpectedLoad load{.pairs = double{1} * tokens * slots};
+  ExpectedLoad load;
+  double choices = slots;
   double last = -1, last_distinct = 0, last_blocks = 0;
   for (const double chosen : all) {
-    load.pairs += tokens * chosen;
+    choices += chosen;
     if (chosen != last) {
       last = chosen;
       last_distinct = chosen >= 1 ? 1 : -std::expm1(independent * std::log1p(-chosen));
@@ -101,6 +102,7 @@ ExpectedLoad expected_load(const RoutingPrior& prior, std::span<const double> al
     load.blocks += last_blocks;
     load.busiest = std::max(load.busiest, tokens * chosen);
   }
+  load.pairs = tokens * std::round(choices);  // probabilities sum to top_k
   load.distinct += slots;
   load.blocks += slots * std::ceil(double{1} * tokens / block_m);
   if (slots > 0) load.busiest = tokens;

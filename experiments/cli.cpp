@@ -138,7 +138,8 @@ int run_simulate(Request& request) {
 void add_simulate(CLI::App& app, Request& request) {
   CLI::App* command = app.add_subcommand(
       "simulate",
-      "Predict what a sweep's variants mean for serving on a device of configs/devices");
+      "Predict a sweep's layer times, or what its variants mean for serving, on a device of\n"
+      "configs/devices");
   add_sweep_arguments(*command, request);
   command->get_option("sweep")->required(false);
   CLI::Option* validate = command->add_flag(
@@ -164,9 +165,12 @@ void add_simulate(CLI::App& app, Request& request) {
       ->type_size(1)
       ->allow_extra_args(false);
   command->footer(
-      "The sweep has serving: {isl: [1000], osl: [1000], concurrency: [4, 8, 16, 32],\n"
-      "framework: vllm-0.19-rocm}. Without dtypes, weights are fp8_block128 where the device has\n"
-      "fp8, else bf16. gain_low and gain_high are a 90 % interval from the parameters' spreads.\n"
+      "With serving: {isl: [1000], osl: [1000], concurrency: [4, 8, 16, 32],\n"
+      "framework: vllm-0.19-rocm} the sweep is served, and without dtypes weights are "
+      "fp8_block128\n"
+      "where the device has fp8, else bf16. Without it, tokens are sent through the layers.\n"
+      "Every prediction has a 90 % interval from the spreads of the device's numbers.\n"
+      "Example: fselab simulate quickstart device=h100\n"
       "Example: fselab simulate serving.yaml device=mi355x --format json");
   command->callback([&] { request.action = [&] { return run_simulate(request); }; });
 }

@@ -14,6 +14,7 @@
 #include "core/what_if.h"
 #include "experiments/device_reader.h"
 #include "experiments/paths.h"
+#include "experiments/simulate_layers.h"
 #include "experiments/sweep.h"
 #include "experiments/yaml_tree.h"
 
@@ -38,14 +39,6 @@ RoutingPrior prior_of(const SweepSpec& spec, const FrameworkModel& framework, bo
     return {.kind = PriorKind::zipf, .parameter = routing.parameter, .counts = {}};
   throw Refused(fmt::format("routing={}: serving is simulated with uniform or zipf(s) only",
                             to_text(routing)));
-}
-
-DeviceInfo info_of(const DeviceModel& device) {
-  DeviceInfo info{.name = "sim:" + device.name, .kind = "sim", .arch = device.arch};
-  info.dtypes = {DType::bf16};
-  if (device.fp8_tflops > 0) info.dtypes.push_back(DType::fp8_block128);
-  info.graph = true;
-  return info;
 }
 
 Variant baseline_of(Variant v, const BaselineSpec& base, const LayerSpec& layer) {
@@ -182,18 +175,15 @@ void simulate_sweep(const SimulateOptions& options) {
   const fs::path configs = configs_dir();
   const SweepSpec spec =
       read_sweep(find_sweep(options.sweep, configs), named_device(options.overrides));
-  if (!spec.serving)
-    fail_usage(
-        fmt::format("sweep {}: no key 'serving', expected serving: {{isl: [1000], osl: "
-                    "[1000], concurrency: [4]}}",
-                    spec.study));
   const bool simulated = spec.device.starts_with("sim:");
   if (!simulated)
     fail_usage(
         fmt::format("device is '{}', expected a device model, e.g. device=mi355x", spec.device));
-  FrameworkModel framework = find_framework(spec.serving->framework);
   DeviceModel device = find_device_model(spec.device.substr(4), configs);
+  FrameworkModel framework;
+  if (spec.serving) framework = find_framework(spec.serving->framework);
   apply_what_if(options.what_if, device, framework);
+  if (!spec.serving) return simulate_layers(spec, device, configs, options.json);
   Simulation simulation(spec, device, framework, prior_of(spec, framework, states(spec, "routing")),
                         options.json);
   if (!options.json)

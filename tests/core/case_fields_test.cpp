@@ -55,7 +55,7 @@ TEST_CASE("a field that is missing, of another type or no enumerator is named") 
 }
 
 TEST_CASE("numbers keep every bit, those that JSON lacks too") {
-  for (const double value : {0.1, 1e-300, -0.0, INFINITY, -INFINITY}) {
+  for (const double value : std::initializer_list<double>{0.1, 1e-300, -0.0, INFINITY, -INFINITY}) {
     const double again = from_json<double>(nlohmann::json::parse(to_json(value).dump()));
     CHECK(std::bit_cast<uint64_t>(again) == std::bit_cast<uint64_t>(value));
   }

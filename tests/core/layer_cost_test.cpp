@@ -1,0 +1,144 @@
+#include "core/layer_cost.h"
+
+#include <doctest/doctest.h>
+#include <rapidcheck.h>
+
+#include <cmath>
+
+#include "core/op.h"
+
+namespace fse {
+namespace {
+
+DeviceModel any_device() {
+  const auto number = [](int low, int high) { return double(*rc::gen::inRange(low, high + 1)); };
+  DeviceModel d;
+  d.compute_units = number(1, 300);
+  d.read_gbs = number(10, 8000);
+  d.peak_gbs = d.read_gbs * number(100, 150) / 100;
+  d.workgroup_gbs = number(1, 200);
+  d.bf16_tflops = number(1, 2500);
+  d.fp8_tflops = 2 * d.bf16_tflops;
+  d.gemm_share = number(1, 100) / 100;
+  d.grouped_share = number(1, 100) / 100;
+  d.launch_us = number(0, 80) / 10;
+  d.stream_us = d.launch_us + number(0, 50) / 10;
+  d.event_us = number(0, 50) / 10;
+  d.interference = number(0, 50) / 100;
+  d.tile_us = number(0, 60) / 10;
+  return d;
+}
+
+const DeviceInfo kInfo{.name = "sim:x",
+                       .kind = "sim",
+                       .arch = "gfx950",
+                       .dtypes = {DType::bf16, DType::fp8_block128},
+                       .graph = true,
+                       .experts_fused = true};
+
+LayerSpec any_layer() {
+  LayerSpec layer{.hidden = 128 * *rc::gen::inRange(1, 32),
+                  .intermediate = 128 * *rc::gen::inRange(1, 12)};
+  layer.routing.experts = *rc::gen::inRange(8, 300);
+  layer.routing.top_k = *rc::gen::inRange(1, 9);
+  layer.routing.renormalize = true;
+  layer.shared = {
+      .count = 1, .shared_width = layer.intermediate, .weight = SharedWeight::sigmoid_gate};
+  layer.dtype = *rc::gen::element(DType::bf16, DType::fp8_block128);
+  return layer;
+}
+
+LayerPlan plan_of(const LayerSpec& layer, const Variant& variant, int tokens) {
+  return make_plan(layer, measured_shard(layer, 1), variant, tokens, kInfo);
+}
+
+Variant any_variant(const LayerSpec& layer) {
+  std::vector<Variant> legal;
+  for (const Variant& v : all_variants())
+    if (check(layer, v, kInfo).empty()) legal.push_back(v);
+  return *rc::gen::elementOf(legal);
+}
+
+RoutingPrior any_prior() {
+  return {.kind = *rc::gen::element(PriorKind::uniform, PriorKind::zipf),
+          .parameter = *rc::gen::inRange(0, 20) / 10.0,
+          .counts = {}};
+}
+
+constexpr double kSlack = 1 + 1e-9;
+
+}  // namespace
+
+TEST_CASE("no layer beats its bytes at the memory's peak, its matrix work, or its launches") {
+  CHECK(rc::check([] {
+    const DeviceModel d = any_device();
+    const LayerSpec layer = any_layer();
+    const LayerPlan plan = plan_of(layer, any_variant(layer), *rc::gen::inRange(1, 3000));
+    const RoutingPrior prior = any_prior();
+    const double us = layer_us(plan, d, prior);
+    const ExpectedLoad load =
+        expected_load(prior, layer.routing.experts, layer.routing.top_k, 0, plan.tokens, 1);
+    const double weights = std::floor(load.distinct) *
+                           static_cast<double>(expert_bytes(layer, measured_shard(layer, 1)));
+    RC_ASSERT(us * kSlack >= weights / (d.peak_gbs * 1e3));
+    const double flops =
+        6.0 * plan.tokens * layer.routing.top_k * layer.hidden * layer.intermediate;
+    RC_ASSERT(us * kSlack >= flops / (d.fp8_tflops * 1e6));
+    RC_ASSERT(us * kSlack >= d.launch_us);
+  }));
+}
+
+TEST_CASE("faster numbers never make a layer slower, costlier launches never faster") {
+  CHECK(rc::check([] {
+    const DeviceModel d = any_device();
+    const LayerSpec layer = any_layer();
+    const LayerPlan plan = plan_of(layer, any_variant(layer), *rc::gen::inRange(1, 3000));
+    const RoutingPrior prior = any_prior();
+    const double us = layer_us(plan, d, prior);
+    DeviceModel faster = d;
+    faster.read_gbs *= 1.5;
+    RC_ASSERT(layer_us(plan, faster, prior) <= us * kSlack);
+    faster.bf16_tflops *= 2;
+    faster.workgroup_gbs *= 2;
+    RC_ASSERT(layer_us(plan, faster, prior) <= us * kSlack);
+    DeviceModel slower = d;
+    slower.launch_us += 1;
+    slower.stream_us += 1;
+    RC_ASSERT(layer_us(plan, slower, prior) >= us);
+  }));
+}
+
+TEST_CASE("more tokens never take less time") {
+  CHECK(rc::check([] {
+    const DeviceModel d = any_device();
+    const LayerSpec layer = any_layer();
+    const Variant variant = any_variant(layer);
+    const int tokens = *rc::gen::inRange(1, 1500);
+    const double few = layer_us(plan_of(layer, variant, tokens), d, {});
+    // Whole experts are counted, so that a step of one token may round; twice as many do not.
+    RC_ASSERT(layer_us(plan_of(layer, variant, 2 * tokens), d, {}) >= few * 0.999);
+  }));
+}
+
+TEST_CASE("the slot wins where launches cost everything, and each step has its launch") {
+  DeviceModel d;
+  d.compute_units = 256;
+  d.read_gbs = d.peak_gbs = 6000;
+  d.workgroup_gbs = 50;
+  d.bf16_tflops = 2500;
+  d.gemm_share = d.grouped_share = 0.5;
+  LayerSpec layer{.hidden = 2048, .intermediate = 512};
+  layer.routing = {.experts = 512, .top_k = 10, .renormalize = true};
+  layer.shared = {.count = 1, .shared_width = 512, .weight = SharedWeight::sigmoid_gate};
+  const LayerPlan mlp = plan_of(layer, {.launch = Launch::graph}, 8);
+  const LayerPlan slot = plan_of(
+      layer,
+      {.gate = Gate::fused, .topk = Topk::fused, .shared = Shared::slot, .launch = Launch::graph},
+      8);
+  const double without = layer_us(mlp, d, {});
+  d.launch_us = 1000;
+  CHECK(layer_us(mlp, d, {}) - without == doctest::Approx(1000.0 * double(mlp.steps.size())));
+  CHECK(layer_us(slot, d, {}) < layer_us(mlp, d, {}));
+}
+
+}  // namespace fse
