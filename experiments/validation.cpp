@@ -13,6 +13,7 @@
 #include "core/what_if.h"
 #include "experiments/device_reader.h"
 #include "experiments/kernel_table.h"
+#include "experiments/score_layers.h"
 
 namespace fse {
 namespace {
@@ -186,16 +187,17 @@ SplitScore score_steps(const Split& split, const ServingStudy& study,
   return score;
 }
 
-const ServingStudy& find_study(const ValidationSpec& spec, const std::string& name) {
-  return *std::find_if(spec.studies.begin(), spec.studies.end(),
-                       [&](const ServingStudy& study) { return study.name == name; });
+template <class Study>
+const Study& find_named(const std::vector<Study>& studies, const std::string& name) {
+  return *std::find_if(studies.begin(), studies.end(),
+                       [&](const Study& study) { return study.name == name; });
 }
 
 std::vector<KnownGain> known_gains(const ValidationSpec& spec) {
   std::vector<KnownGain> known;
   for (const Split& split : spec.splits) {
     if (split.use != "fit" || split.study.empty()) continue;
-    for (const ServingRow& row : find_study(spec, split.study).rows)
+    for (const ServingRow& row : find_named(spec.studies, split.study).rows)
       if (belongs(row, split))
         known.push_back({row.concurrency, (row.output_on / row.output_off - 1) * 100});
   }
@@ -246,9 +248,14 @@ std::vector<SplitScore> score_splits(const ValidationSpec& spec, const fs::path&
   const std::vector<KnownGain> known = known_gains(spec);
   std::vector<SplitScore> scores;
   for (const Split& split : spec.splits) {
+    if (!split.layers.empty()) {
+      scores.push_back(
+          score_layers(split, find_named(spec.layers, split.layers), configs, what_if));
+      continue;
+    }
     scores.push_back(split.study.empty() ? score_kernels(split, folder, configs, what_if)
-                                         : score_steps(split, find_study(spec, split.study), known,
-                                                       folder, configs, what_if));
+                                         : score_steps(split, find_named(spec.studies, split.study),
+                                                       known, folder, configs, what_if));
     if (scores.back().values.empty())
       fail_usage(fmt::format("split {}: no row is where it says", split.name));
   }

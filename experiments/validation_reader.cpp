@@ -104,6 +104,39 @@ ServingStudy read_study(const YamlNode& node) {
   return study;
 }
 
+void read_layer_row(const YamlNode& node, LayerStudy& study) {
+  require_map(node, "rows", {"dtype", "gate", "topk", "shared", "experts", "us"});
+  const Variant variant{.gate = read_name<Gate>(need(node, "gate"), "gate"),
+                        .topk = read_name<Topk>(need(node, "topk"), "topk"),
+                        .shared = read_name<Shared>(need(node, "shared"), "shared"),
+                        .experts = read_name<Experts>(need(node, "experts"), "experts"),
+                        .launch = Launch::graph};
+  const YamlNode& times = need(node, "us");
+  if (times.kind != YamlNode::Kind::map) fail_value(times, "us", "a map of tokens to times");
+  for (const YamlEntry& entry : times.entries) {
+    const std::optional<int64_t> tokens = parse_integer(entry.key);
+    if (!tokens || *tokens < 1 || *tokens > 1 << 20)
+      fail_usage(fmt::format("{}: us has '{}', expected a token count", entry.where, entry.key));
+    study.rows.push_back({.dtype = read_name<DType>(need(node, "dtype"), "dtype"),
+                          .variant = variant,
+                          .tokens = static_cast<int>(*tokens),
+                          .us = positive(times, entry.key)});
+  }
+}
+
+LayerStudy read_layer_study(const YamlNode& node) {
+  require_map(node, "studies", {"name", "source", "date", "model", "tp", "device", "rows"});
+  text_of(node, "source");
+  text_of(node, "date");
+  LayerStudy study{.name = text_of(node, "name"),
+                   .model = text_of(node, "model"),
+                   .device = text_of(node, "device"),
+                   .tp = static_cast<int>(read_integer(need(node, "tp"), "tp", 1, 1024)),
+                   .rows = {}};
+  for (const YamlNode& row : read_list(need(node, "rows"), "rows")) read_layer_row(row, study);
+  return study;
+}
+
 std::map<std::string, double> read_metrics(const YamlNode& map, const std::string& key) {
   std::map<std::string, double> metrics;
   const YamlNode* node = find_key(map, key);
@@ -115,13 +148,15 @@ std::map<std::string, double> read_metrics(const YamlNode& map, const std::strin
 
 Split read_split(const YamlNode& node) {
   require_map(node, "splits",
-              {"name", "use", "table", "device", "study", "where", "goal", "limit"});
+              {"name", "use", "table", "device", "study", "layers", "where", "goal", "limit"});
   Split split{.name = text_of(node, "name"),
               .use = read_choice(need(node, "use"), "use", {"fit", "test"}),
               .goal = read_metrics(node, "goal"),
               .limit = read_metrics(node, "limit")};
   if (find_key(node, "study") != nullptr) {
     split.study = text_of(node, "study");
+  } else if (find_key(node, "layers") != nullptr) {
+    split.layers = text_of(node, "layers");
   } else {
     split.table = text_of(node, "table");
     split.device = text_of(node, "device");
@@ -140,6 +175,15 @@ MovedRow read_moved(const YamlNode& node) {
           text_of(node, "reason")};
 }
 
+// A split that names a study names one that is there.
+template <class Study>
+void require_study(const YamlNode& node, const std::string& name, const std::vector<Study>& studies,
+                   const char* key, const char* file) {
+  const auto same = [&](const Study& study) { return study.name == name; };
+  if (!name.empty() && std::none_of(studies.begin(), studies.end(), same))
+    fail_usage(fmt::format("{}: {} is '{}', expected one of {}", node.where, key, name, file));
+}
+
 }  // namespace
 
 bool at_most(const std::string& metric) {
@@ -152,16 +196,18 @@ ValidationSpec read_validation(const fs::path& folder) {
   require_map(studies, "serving.yaml", {"studies"});
   for (const YamlNode& node : read_list(need(studies, "studies"), "studies"))
     spec.studies.push_back(read_study(node));
+  const YamlNode layers = read_file(folder / "layers.yaml");
+  require_map(layers, "layers.yaml", {"studies"});
+  for (const YamlNode& node : read_list(need(layers, "studies"), "studies"))
+    spec.layers.push_back(read_layer_study(node));
   const YamlNode splits = read_file(folder / "splits.yaml");
   require_map(splits, "splits.yaml", {"frozen", "splits", "moved"});
   spec.frozen = text_of(splits, "frozen");
   for (const YamlNode& node : read_list(need(splits, "splits"), "splits")) {
     spec.splits.push_back(read_split(node));
     const Split& split = spec.splits.back();
-    const auto same = [&](const ServingStudy& s) { return s.name == split.study; };
-    if (!split.study.empty() && std::none_of(spec.studies.begin(), spec.studies.end(), same))
-      fail_usage(
-          fmt::format("{}: study is '{}', expected one of serving.yaml", node.where, split.study));
+    require_study(node, split.study, spec.studies, "study", "serving.yaml");
+    require_study(node, split.layers, spec.layers, "layers", "layers.yaml");
   }
   if (const YamlNode* moved = find_key(splits, "moved"))
     for (const YamlNode& node : read_list(*moved, "moved")) spec.moved.push_back(read_moved(node));

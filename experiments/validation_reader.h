@@ -26,12 +26,26 @@ struct ServingStudy {
   std::vector<ServingRow> rows;
 };
 
+// Layer times that were measured here: one row per variant, dtype and token count.
+struct LayerRow {
+  DType dtype = DType::bf16;
+  Variant variant;
+  int tokens = 0;
+  double us = 0;
+};
+struct LayerStudy {
+  std::string name, model, device;
+  int tp = 1;
+  std::vector<LayerRow> rows;
+};
+
 // What validation scores together. Each metric has a goal, and a limit that must not be exceeded:
 // the goal where it is met, else what was reached when the split was frozen.
 struct Split {
   std::string name, use;                     // use: fit | test
   std::string table, device;                 // kernel level: a file beside the splits
-  std::string study;                         // step level: a study's name
+  std::string study;                         // step level: a study of serving.yaml
+  std::string layers;                        // device level: a study of layers.yaml
   std::map<std::string, std::string> where;  // columns a row must have
   std::map<std::string, double> goal, limit;
 };
@@ -44,9 +58,10 @@ struct ValidationSpec {
   std::vector<Split> splits;
   std::vector<MovedRow> moved;
   std::vector<ServingStudy> studies;
+  std::vector<LayerStudy> layers;
 };
 
-// splits.yaml and serving.yaml of a folder. Throws Error(usage) "FILE:LINE:COL: ...".
+// splits.yaml, serving.yaml and layers.yaml of a folder. Throws Error(usage) "FILE:LINE:COL: ...".
 ValidationSpec read_validation(const std::filesystem::path& folder);
 
 // Whether a metric may be at most its bound (mape, gain_mean, gain_worst), or must be at least it

@@ -53,7 +53,7 @@ TEST_CASE("the simulator is as good as its limits say, on every split") {
     CHECK(split.at("gain").at("no_gain").get<double>() > 20);
   }
   CHECK(tested >= 8);
-  CHECK(rows == 205);  // every row with 256 compute units: 118, 55 and 32
+  CHECK(rows == 247);  // tables' rows with 256 compute units, 118, 55 and 32; 42 layers
 }
 
 TEST_CASE("a prediction worse than its limit fails, and says which") {
@@ -73,6 +73,7 @@ TEST_CASE("splits are read strictly") {
       {"goal: {mape: 5}", "goal: {rmse: 5}", "rmse"},
       {"goal: {mape: 5}", "goal: {mape: -5}", "mape is '-5', expected a number above 0"},
       {"study: qwen3-next-mi355x", "study: qwen", "study is 'qwen'"},
+      {"layers: qwen3-next-h100", "layers: mine", "layers is 'mine', expected one of layers.yaml"},
       {"cu_num: 256", "cus: 256", "has no column 'cus'"},
       {"cu_num: 256", "cu_num: 7", "no row is where it says"},
       {"table: aiter_qwen3next_80b_fp8_tuned_fmoe.csv", "table: none.csv", "cannot be read"},
