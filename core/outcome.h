@@ -56,13 +56,17 @@ struct Outcome {
   std::optional<KernelResources> resources;  // of a step on a GPU
 };
 
-// Thrown where running a kernel ends an attempt: `status` is what its Outcome becomes. After
-// `crashed` the device is lost to this process, and nothing it answers counts.
+// Thrown where running a kernel ends an attempt: `status` is what its Outcome becomes. Where the
+// device is lost, nothing that is asked of it from here counts any more; a worker's is not: another
+// worker takes its place.
 class AttemptError : public Error {
  public:
   AttemptError(Status status, const std::string& reason)
-      : Error(ErrorKind::environment, reason), status(status) {}
+      : AttemptError(status, reason, status == Status::crashed) {}
+  AttemptError(Status status, const std::string& reason, bool device_lost)
+      : Error(ErrorKind::environment, reason), status(status), device_lost(device_lost) {}
   Status status;
+  bool device_lost;
 };
 
 }  // namespace fse

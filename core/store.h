@@ -81,6 +81,9 @@ struct AttemptRecord {
   double routing_agreement = 1;          // share of tokens whose id set equals the reference's
 };
 
+// Whether the process died while the attempt was under way, so that it never ended by itself.
+bool was_interrupted(const Outcome&);
+
 // The SQLite ledger: the only truth. Rows are only appended or closed, each in a transaction of its
 // own; a writer waits for others up to ten seconds. Throws Error(usage) for a missing file opened
 // for reading, Error(data) for a file that is not a fselab database or is damaged,
@@ -119,6 +122,8 @@ class Store {
   // a layer's bound must be positive, so that an accuracy nobody filled in verifies nothing.
   int64_t begin_attempt(int64_t study, int64_t environment, const AttemptRecord& what);
   void finish_attempt(int64_t attempt, const AttemptRecord& result);
+  // A step's finals, in one transaction, with the one of them that won; 0: none did.
+  void finish_finals(const std::vector<AttemptRecord>& results, int64_t winner);
   // The same for a layer, and in one transaction what follows: its case is done with the attempt as
   // its winner, or failed with the reason. A kill leaves all of it or nothing.
   void finish_case(int64_t attempt, const AttemptRecord& result);
@@ -131,6 +136,9 @@ class Store {
   // interrupted search continues behind them.
   std::vector<AttemptRecord> step_attempts(const std::string& step_key, const std::string& workload,
                                            int64_t environment) const;
+  // How many attempts at a step, of any key, ended the worker that made them or had to be ended, by
+  // "KERNEL TILE".
+  std::map<std::string, int> deaths(int64_t environment) const;
   // The newest measured and verified layer attempt of a case, with steps and samples.
   std::optional<AttemptRecord> layer_result(int64_t study, const std::string& case_id) const;
   // Marks the attempt as the winner of its key; the schema refuses one that is not verified.

@@ -72,6 +72,10 @@ void read_steps(SQLite::Database& db, AttemptRecord& a) {
 
 }  // namespace
 
+bool was_interrupted(const Outcome& outcome) {
+  return outcome.status == Status::crashed && outcome.reason.starts_with("interrupted: ");
+}
+
 std::optional<AttemptRecord> Store::step_winner(int64_t study, const std::string& step_key,
                                                 const std::string& workload,
                                                 int64_t environment) const {
@@ -96,6 +100,20 @@ std::vector<AttemptRecord> Store::step_attempts(const std::string& step_key,
                    "AND environment = ? AND status <> 'running' ORDER BY id",
                    {step_key, workload, environment});
     while (q.executeStep()) all.push_back(read_attempt(q));
+    return all;
+  });
+}
+
+std::map<std::string, int> Store::deaths(int64_t environment) const {
+  return guarded(file_, "counting deaths", [&] {
+    std::map<std::string, int> all;
+    auto q = query(*db_,
+                   "SELECT kernel, tile, count(*) AS deaths FROM attempt WHERE level = 'step' AND "
+                   "environment = ? AND status IN ('crashed', 'timed_out') AND "
+                   "reason NOT LIKE 'interrupted: %' GROUP BY kernel, tile",
+                   {environment});
+    while (q.executeStep())
+      all[text(q, "kernel") + " " + text(q, "tile")] = static_cast<int>(integer(q, "deaths"));
     return all;
   });
 }

@@ -158,6 +158,15 @@ void Store::finish_attempt(int64_t attempt, const AttemptRecord& result) {
   });
 }
 
+void Store::finish_finals(const std::vector<AttemptRecord>& results, int64_t winner) {
+  guarded(file_, "closing finals", [&] {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    for (const AttemptRecord& result : results) close_attempt(result.id, result);
+    if (winner != 0) mark_winner(winner);
+    transaction.commit();
+  });
+}
+
 void Store::finish_case(int64_t attempt, const AttemptRecord& result) {
   guarded(file_, fmt::format("closing the case of attempt {}", attempt), [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);

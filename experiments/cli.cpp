@@ -27,6 +27,7 @@
 #include "experiments/table_command.h"
 #include "experiments/validate_command.h"
 #include "experiments/verify.h"
+#include "experiments/worker_command.h"
 #include "experiments/write_report.h"
 #include "reports/compare.h"
 
@@ -64,8 +65,9 @@ struct Request {
   std::vector<std::string> what_if;
   std::string table;
   std::string command;  // as typed
-  std::vector<std::string> overrides;
-  bool steps = false, quiet = false;
+  std::vector<std::string> overrides, deadlines;
+  bool steps = false, quiet = false, in_process = false;
+  int parent = 0;
   ShowOptions show;
   CompileOptions compile;
   ReportOptions report;
@@ -104,6 +106,13 @@ void add_run(CLI::App& app, Request& request) {
   command->add_option("--db", request.db, "Where results are kept; created where missing")
       ->required();
   command->add_flag("--quiet", request.quiet, "No progress, only the comparison at the end");
+  command
+      ->add_option("--deadline", request.deadlines,
+                   "STAGE=SECONDS that one request to the worker may take before it is killed;\n"
+                   "prepare, compile, verify, screen, finals, layer_verify, layer_measure")
+      ->allow_extra_args(false);
+  command->add_flag("--in-process", request.in_process,
+                    "Kernels run in this process, for a debugger: a crash ends the run");
   command->footer(std::string(kSweepHelp) +
                   "Example: fselab run quickstart 'tokens=[1,4]' --db results.db");
   command->callback([&] {
@@ -112,6 +121,8 @@ void add_run(CLI::App& app, Request& request) {
                         .overrides = request.overrides,
                         .db = request.db,
                         .quiet = request.quiet,
+                        .in_process = request.in_process,
+                        .deadlines = request.deadlines,
                         .command = request.command});
     };
   });
@@ -133,6 +144,15 @@ int run_simulate(Request& request) {
     fail_usage("no sweep, expected a sweep, --table FILE or --validate");
   simulate_sweep({request.sweep, overrides, request.what_if, json});
   return 0;
+}
+
+void add_worker(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand(
+      "worker", "Owns a device for `run`, which starts it and asks in JSON lines");
+  command->add_option("--device", request.device, "auto, cpu, hip:0, ...")->required();
+  command->add_option("--parent", request.parent, "Its parent, without which it ends at once");
+  command->callback(
+      [&] { request.action = [&] { return run_worker(request.device, request.parent); }; });
 }
 
 void add_simulate(CLI::App& app, Request& request) {
@@ -346,6 +366,7 @@ int parse_and_run(int argc, char** argv) {
       "Start with: fselab plan quickstart\nEvery command explains itself: fselab plan --help");
   add_plan(app, request);
   add_run(app, request);
+  add_worker(app, request);
   add_simulate(app, request);
   add_verify(app, request);
   add_capabilities(app, request);

@@ -13,6 +13,7 @@
 #include "experiments/interrupt.h"
 #include "experiments/paths.h"
 #include "experiments/sweep.h"
+#include "experiments/worker_command.h"
 #include "experiments/workload_group.h"
 #include "reports/markdown.h"
 #include "reports/report.h"
@@ -139,7 +140,9 @@ bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t 
 int run_sweep(const RunOptions& options) {
   const std::filesystem::path configs = configs_dir();
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
-  const auto bench = open_workbench(open_device(spec.device));
+  const auto bench = options.in_process
+                         ? open_workbench(open_device(spec.device))
+                         : open_device_in_worker(spec.device, read_deadlines(options.deadlines));
   const Expansion expansion = expand(spec, bench->device(), configs);
   for (const std::string& note : expansion.notes) fmt::print(stderr, "{}\n", note);
   Store store = Store::create_or_open(options.db);

@@ -9,8 +9,10 @@ struct RunOptions {
   std::filesystem::path sweep;
   std::vector<std::string> overrides;  // key=value
   std::filesystem::path db;
-  bool quiet = false;   // no progress, only the comparison
-  std::string command;  // as the user typed it, for the record
+  bool quiet = false;                  // no progress, only the comparison
+  bool in_process = false;             // kernels run in this process, not in a worker
+  std::vector<std::string> deadlines;  // of the worker, STAGE=SECONDS
+  std::string command;                 // as the user typed it, for the record
 };
 
 // Tunes, verifies, measures and records every legal case of a sweep, resuming what is unfinished,

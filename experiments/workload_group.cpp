@@ -89,7 +89,7 @@ std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& g
     entry->check = entry->layer->verify(entry->choices);
   } catch (const AttemptError& error) {
     fail_case(context, spec, {.status = error.status, .reason = error.what()});
-    if (error.status == Status::crashed)
+    if (error.device_lost)
       throw Error(ErrorKind::environment,
                   fmt::format("{} is lost to this process: {}; the same command resumes",
                               context.bench.device().name, error.what()));
@@ -192,7 +192,25 @@ void raise_ceilings(RunContext& context) {
   ledger.peak_gflops = std::max(ledger.peak_gflops, context.bench.measure_peak_gflops());
 }
 
-void measure_entries(RunContext& context, const std::vector<std::unique_ptr<Entry>>& entries) {
+// What the router chose, as the first that can tell says; those that cannot fail.
+std::vector<Load> tell_loads(const RunContext& context,
+                             std::vector<std::unique_ptr<Entry>>& entries) {
+  while (!entries.empty()) {
+    Entry& first = *entries.front();
+    try {
+      return realised_loads({first.layer.get(), first.choices}, context.bench.inputs());
+    } catch (const AttemptError& error) {
+      if (error.device_lost) throw;
+      fail_case(context, first.record->spec, {.status = error.status, .reason = error.what()});
+      entries.erase(entries.begin());
+    }
+  }
+  return {};
+}
+
+void measure_entries(RunContext& context, std::vector<std::unique_ptr<Entry>> entries) {
+  const std::vector<Load> loads = tell_loads(context, entries);
+  if (entries.empty()) return;
   std::vector<Contestant> contestants;
   std::vector<AttemptRecord> records;
   for (const auto& entry : entries) {
@@ -205,13 +223,17 @@ void measure_entries(RunContext& context, const std::vector<std::unique_ptr<Entr
   const Case& spec = entries.front()->record->spec;
   context.progress.activity(
       fmt::format("measuring {} variants tokens={}", entries.size(), spec.tokens));
-  const std::vector<Load> loads = realised_loads(contestants.front(), context.bench.inputs());
   const std::vector<LayerMeasurement> measured =
       measure_layers(contestants, context.measure, spec.seed, interrupted);
   raise_ceilings(context);
-  for (size_t i = 0; i < entries.size(); ++i)
-    close_case(context, entries[i]->record->spec,
-               describe(context, *entries[i], measured[i], loads, std::move(records[i])));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    AttemptRecord& record = records[i];
+    if (measured[i].failure)
+      record.outcome = *measured[i].failure;
+    else
+      record = describe(context, *entries[i], measured[i], loads, std::move(record));
+    close_case(context, entries[i]->record->spec, record);
+  }
 }
 
 }  // namespace
@@ -246,12 +268,19 @@ std::string out_of_memory(std::span<const LayerPlan> plans, const DeviceInfo& de
 void run_group(RunContext& context, const WorkloadGroup& group) {
   const Case& first = group.cases.front().spec;
   context.progress.activity(fmt::format("drawing {} tokens={}", first.layer.model, first.tokens));
-  context.bench.set_workload(
-      {.spec = first, .sets = context.ledger.rotation.sets, .rounds = context.measure.min_rounds});
+  try {
+    context.bench.set_workload({.spec = first,
+                                .sets = context.ledger.rotation.sets,
+                                .rounds = context.measure.min_rounds});
+  } catch (const AttemptError& error) {
+    for (const CaseRecord& record : group.cases)
+      fail_case(context, record.spec, {.status = error.status, .reason = error.what()});
+    return;
+  }
   std::vector<std::unique_ptr<Entry>> entries;
   for (const CaseRecord& record : group.cases)
     if (auto entry = prepare(context, group, record)) entries.push_back(std::move(entry));
-  if (!entries.empty()) measure_entries(context, entries);
+  measure_entries(context, std::move(entries));
 }
 
 }  // namespace fse

@@ -44,7 +44,7 @@ class ChildProcess {
 
 // For the child: dies with its parent, leaves no core file, and keeps its standard output for
 // answers alone: what a library prints goes to standard error. The descriptor to answer on, or -1
-// where the parent is gone already.
+// where `parent` is gone already; 0 stands for whoever it is.
 int begin_child(pid_t parent);
 
 }  // namespace fse

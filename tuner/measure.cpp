@@ -17,6 +17,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 bool precise(const LayerMeasurement& measurement, double interval) {
+  if (measurement.failure) return true;
   const Summary s = summarize(measurement.layer_us);
   return s.hi - s.median <= interval * s.median && s.median - s.lo <= interval * s.median;
 }
@@ -25,6 +26,16 @@ void append(LayerMeasurement& measurement, const RunTimes& times) {
   measurement.layer_us.push_back(times.layer_us);
   for (size_t i = 0; i < times.step_us.size(); ++i)
     measurement.step_us[i].push_back(times.step_us[i]);
+}
+
+void run_once(const Contestant& c, int round, int set, LayerMeasurement& measurement) {
+  if (measurement.failure) return;
+  try {
+    append(measurement, c.layer->run(c.choices, round, set));
+  } catch (const AttemptError& error) {
+    if (error.device_lost) throw;
+    measurement.failure = Outcome{.status = error.status, .reason = error.what()};
+  }
 }
 
 }  // namespace
@@ -44,8 +55,7 @@ std::vector<LayerMeasurement> measure_layers(std::span<const Contestant> contest
   for (int round = 0;; ++round) {
     if (stop()) throw Error(ErrorKind::incomplete, "stopped while measuring");
     shuffle(order, rng);
-    for (size_t i : order)
-      append(results[i], contestants[i].layer->run(contestants[i].choices, round, set++));
+    for (size_t i : order) run_once(contestants[i], round, set++, results[i]);
     constexpr int kFewest = 6;  // below that no 95 % interval of a median exists
     if (round + 1 < kFewest) continue;
     if (round + 1 < spec.min_rounds) continue;

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,12 +26,14 @@ struct Contestant {
 struct LayerMeasurement {
   std::vector<double> layer_us;              // [round]
   std::vector<std::vector<double>> step_us;  // [step][round]
+  std::optional<Outcome> failure;            // why it left the race; the others went on
 };
 
 // All contestants run every round on the same input, in an order shuffled by seed, each with the
 // next weight set of the rotation: sample r of two contestants makes a pair, and a machine that
 // drifts drifts for all. Ends when every interval is reached, or the time is up (never below 6
-// rounds). Throws Error(incomplete) when `stop` says so between two rounds.
+// rounds). Throws Error(incomplete) when `stop` says so between two rounds, and AttemptError where
+// the device is lost.
 std::vector<LayerMeasurement> measure_layers(std::span<const Contestant>, const MeasureSpec&,
                                              uint64_t seed, const std::function<bool()>& stop);
 

@@ -6,12 +6,12 @@
 #include <chrono>
 #include <cmath>
 #include <map>
-#include <new>
 #include <optional>
 #include <set>
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "tuner/attempt.h"
 #include "tuner/search.h"
 
 namespace fse {
@@ -64,8 +64,9 @@ class Search {
     key_ = step_key(plan, step);
     for (const AttemptRecord& done :
          ledger_.store.step_attempts(key_, ledger_.workload, ledger_.environment))
-      if (done.outcome.status != Status::crashed)  // interrupted ones are tried again
+      if (!was_interrupted(done.outcome))  // those are tried again
         finished_[done.kernel + " " + to_text(done.tile)] = done;
+    deaths_ = ledger_.store.deaths(ledger_.environment);
   }
 
   Choice run(std::vector<Choice> all) {
@@ -163,6 +164,10 @@ class Search {
   void finish(AttemptRecord& record) {
     record.time_us = summarize(record.outcome.samples_us);
     ledger_.store.finish_attempt(record.id, record);
+    told(record);
+  }
+
+  void told(const AttemptRecord& record) {
     control_.progress(record);
     if (record.outcome.status != Status::measured)
       note_failure(record.kernel + " " + to_text(record.tile), record.outcome);
@@ -178,12 +183,21 @@ class Search {
     const bool is_default = screened_.empty() && first_failure_.empty();
     if (const auto it = finished_.find(choice_text(choice)); it != finished_.end())
       return keep(choice, it->second.outcome, it->second.time_us.median, is_default);
+    bench_.restore();
     AttemptRecord record = begin(choice);
-    record.outcome = attempt(choice);
+    const auto known = quarantined(choice);
+    record.outcome = known ? *known : attempt(choice);
     finish(record);
-    if (record.outcome.status == Status::crashed)  // nothing this device answers counts any more
-      throw AttemptError(Status::crashed, record.outcome.reason);
+    if (device_lost_) throw AttemptError(record.outcome.status, record.outcome.reason);
     keep(choice, record.outcome, record.time_us.median, is_default);
+  }
+
+  // A tile that ended two workers, in whichever step, is not given a third.
+  std::optional<Outcome> quarantined(const Choice& choice) const {
+    const auto it = deaths_.find(choice_text(choice));
+    if (it == deaths_.end() || it->second < 2) return std::nullopt;
+    return Outcome{.status = Status::illegal,
+                   .reason = fmt::format("quarantined: it ended {} workers", it->second)};
   }
 
   void keep(const Choice& choice, const Outcome& outcome, double median_us, bool is_default) {
@@ -194,28 +208,17 @@ class Search {
   }
 
   Outcome attempt(const Choice& choice) {
-    try {
-      Outcome outcome{.accuracy = bench_.verify(choice)};
-      outcome.resources = bench_.resources(choice);
-      if (!outcome.accuracy.ok()) {
-        outcome.status = Status::wrong;
-        outcome.reason = outcome.accuracy.first_bad;
-        return outcome;
-      }
-      outcome.samples_us = screening_samples(choice);
-      outcome.status = Status::measured;
-      if (*std::min_element(outcome.samples_us.begin(), outcome.samples_us.end()) > 0)
-        return outcome;
-      outcome.status = Status::suspect;  // no step takes no time
-      outcome.reason = "a sample is not above 0 us";
-      return outcome;
-    } catch (const AttemptError& error) {
-      return {.status = error.status, .reason = error.what()};
-    } catch (const Error& error) {
-      return {.status = Status::launch_failed, .reason = error.what()};
-    } catch (const std::bad_alloc&) {
-      return {.status = Status::out_of_memory, .reason = "an allocation failed"};
-    }
+    return end_of([&] {
+      Outcome outcome = verified(bench_, choice);
+      if (outcome.status == Status::measured) outcome.samples_us = screening_samples(choice);
+      return judged(std::move(outcome));
+    });
+  }
+
+  Outcome end_of(const std::function<Outcome()>& work) {
+    Ended end = ended(work);
+    device_lost_ = end.device_lost;
+    return std::move(end.outcome);
   }
 
   // Three samples, and up to nine more while they are cheap: 20 ms buys a stable median of a short
@@ -254,25 +257,35 @@ class Search {
     const std::vector<Screened> entrants = finalists();
     std::vector<AttemptRecord> records;
     for (const Screened& s : entrants) {
-      records.push_back(begin(s.choice));
-      records.back().outcome = {.status = Status::measured, .accuracy = bench_.verify(s.choice)};
-      records.back().outcome.resources = bench_.resources(s.choice);
-      if (records.back().outcome.accuracy.ok()) continue;
-      records.back().outcome.status = Status::wrong;  // right once and wrong now: not to be trusted
-      records.back().outcome.reason = records.back().outcome.accuracy.first_bad;
+      bench_.restore();
+      records.push_back(begin(s.choice));  // right once and wrong now: not to be trusted
+      records.back().outcome = end_of([&] { return verified(bench_, s.choice); });
+      if (device_lost_) close_all(records);
     }
     race(entrants, records);
+    if (device_lost_) close_all(records);
     const AttemptRecord* best = nullptr;
     for (AttemptRecord& record : records) {
-      if (record.outcome.status != Status::measured) record.outcome.samples_us.clear();
-      finish(record);
+      record.time_us = summarize(record.outcome.samples_us);
       const bool eligible = record.outcome.status == Status::measured;
       if (eligible && (!best || record.time_us.median < best->time_us.median)) best = &record;
     }
+    ledger_.store.finish_finals(records, best ? best->id : 0);
+    for (const AttemptRecord& record : records) told(record);
     if (!best)
       throw Error(ErrorKind::environment, key_ + ": no finalist stayed right; " + first_failure_);
-    ledger_.store.set_winner(best->id);
     return entrants[static_cast<size_t>(best - records.data())].choice;
+  }
+
+  // The device is lost: what was under way is closed as what it is.
+  [[noreturn]] void close_all(std::vector<AttemptRecord>& records) {
+    const Outcome last = records.back().outcome;
+    for (AttemptRecord& record : records) {
+      if (record.outcome.status == Status::measured)
+        record.outcome = {.status = Status::crashed, .reason = "the device was lost meanwhile"};
+      finish(record);
+    }
+    throw AttemptError(Status::crashed, last.reason);
   }
 
   // Interleaved rounds in shuffled order, at least 6 for an interval, up to 25; long steps stop
@@ -285,11 +298,25 @@ class Search {
     for (int round = 0; round < 25; ++round) {
       shuffle(order, rng_);
       for (size_t i : order)
-        records[i].outcome.samples_us.push_back(
-            bench_.time_us(entrants[i].choice, round, Stage::finals));
+        if (!sample(entrants[i].choice, round, records[i].outcome)) return;
       const double spent = std::chrono::duration<double>(Clock::now() - start).count();
       if (round + 1 >= 6 && spent > limit) return;
     }
+  }
+
+  // One more sample of a finalist that is still in the race; false where the device is lost.
+  bool sample(const Choice& choice, int round, Outcome& so_far) {
+    if (so_far.status != Status::measured) return true;
+    bench_.restore();
+    const Outcome now = end_of([&] {
+      return judged({.status = Status::measured,
+                     .samples_us = {bench_.time_us(choice, round, Stage::finals)}});
+    });
+    so_far.samples_us.insert(so_far.samples_us.end(), now.samples_us.begin(), now.samples_us.end());
+    if (now.status == Status::measured) return true;
+    so_far.status = now.status;
+    so_far.reason = now.reason;
+    return !device_lost_;
   }
 
   StepRunner& bench_;
@@ -300,6 +327,8 @@ class Search {
   std::string key_;
   std::map<std::string, AttemptRecord> finished_;
   std::vector<Screened> screened_;
+  std::map<std::string, int> deaths_;  // of workers, by choice
+  bool device_lost_ = false;
   std::string first_failure_;
   Status first_status_ = Status::launch_failed;
   std::set<size_t> compiled_;  // indices of candidates

@@ -13,16 +13,14 @@
 namespace fse {
 
 // A device at work, in this process or in a worker: what is asked and what is answered are small
-// values, so that a search looks the same for both. What ends an attempt is thrown as AttemptError.
-// After Status::crashed or timed_out the device is lost, unless `recovers()`: then all of it is
-// brought back by the next call.
+// values, so that a search looks the same for both. What ends an attempt is thrown as AttemptError;
+// unless that says that the device is lost, the next call finds everything in place again.
 
 // One step: the steps before it have run, its kernels are verified and timed alone.
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
-  virtual bool recovers() const { return false; }
-  // Brings everything back that was lost, so that no candidate is blamed for that.
+  // Brings back what was lost with the last candidate, so that the next is not blamed for it.
   virtual void restore() {}
   // Computes the float64 references that verify() compares with, where they are not there yet: for
   // a large step that takes seconds, which is no candidate's fault.

@@ -21,6 +21,12 @@ std::string text_of(const Choice& choice) {
   return choice.kernel ? choice.kernel->name + " " + to_text(choice.tile) : std::string();
 }
 
+// An axis as a whole, rows=1 is not rows=16; of a kernel's name any part.
+bool holds(const std::string& choice, const std::string& word) {
+  if (word.find('=') == std::string::npos) return choice.find(word) != std::string::npos;
+  return (choice + " ").find(" " + word + " ") != std::string::npos;
+}
+
 double made_time_us(const std::string& choice) {
   return 10 + static_cast<double>(std::stoull(hash_text(choice), nullptr, 16) % 100'000) / 1000;
 }
@@ -76,9 +82,8 @@ class Injector {
       const auto nth = static_cast<size_t>(fault.nth);
       return seen.size() >= nth && seen[nth - 1] == choice;
     }
-    return std::all_of(fault.words.begin(), fault.words.end(), [&](const std::string& word) {
-      return choice.find(word) != std::string::npos;
-    });
+    return std::all_of(fault.words.begin(), fault.words.end(),
+                       [&](const std::string& word) { return holds(choice, word); });
   }
 
   FaultSpec spec_;

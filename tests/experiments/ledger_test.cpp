@@ -1,0 +1,171 @@
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "core/rng.h"
+#include "tests/experiments/command.h"
+
+namespace fse::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A sweep on a device whose times are made, so that every run of it has the same winners.
+struct Sweep {
+  TemporaryFolder folder{access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm")
+                                                       : fs::temp_directory_path()};
+  std::string device = "fault:cpu?times=made";
+
+  Sweep() {
+    write_text(folder / "config.json",
+               R"({"model_type": "qwen3_next", "hidden_size": 128, "moe_intermediate_size": 128,
+      "num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": true,
+      "shared_expert_intermediate_size": 128, "num_hidden_layers": 1})");
+    write_text(folder / "made.yaml",
+               "study: made\nmodels: ./config.json\ntokens: [1, 2, 3, 5]\n"
+               "variants: {gate: fused, topk: fused, shared: slot}\nbaseline: {shared: slot}\n"
+               "tune: {strategy: random, budget: 3}\n"
+               "measure: {cache: warm, min_rounds: 6, interval: 50%}\n");
+  }
+  std::vector<std::string> command(const std::string& db,
+                                   const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> words{"run", "made.yaml", "device=" + device, "--db", db};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  Result run(const std::string& db, const std::vector<std::string>& more = {}) const {
+    return fselab(folder.path(), command(db, more));
+  }
+  std::unique_ptr<Command> start(const std::string& db, const std::string& name,
+                                 const std::vector<std::string>& more = {}) const {
+    return std::make_unique<Command>(folder.path(), command(db, more), name);
+  }
+  // Rows of a query, their columns joined by '|'; nothing where there is no such table yet.
+  std::vector<std::string> rows(const std::string& file, const std::string& sql) const {
+    std::vector<std::string> all;
+    if (!fs::exists(folder / file)) return all;
+    try {
+      SQLite::Database db((folder / file).string(), SQLite::OPEN_READONLY, 10000);
+      SQLite::Statement query(db, sql);
+      while (query.executeStep()) {
+        std::string row;
+        for (int i = 0; i < query.getColumnCount(); ++i)
+          row += (i ? "|" : "") + query.getColumn(i).getString();
+        all.push_back(row);
+      }
+    } catch (const SQLite::Exception& error) {
+      if (!contains(error.what(), "no such table")) throw;
+    }
+    return all;
+  }
+  int64_t count(const std::string& file, const std::string& from) const {
+    const auto value = rows(file, "SELECT count(*) FROM " + from);
+    return value.empty() ? 0 : std::stoll(value.front());
+  }
+};
+
+const char* const kWinners =
+    "SELECT w.level, w.key, a.kernel, a.tile, a.median_us FROM winner w "
+    "JOIN attempt a ON a.id = w.attempt ORDER BY w.level, w.key";
+// What was finished, and how often; an attempt that a kill interrupted was not.
+const char* const kFinished =
+    "SELECT level, coalesce(case_id, step_key), kernel, tile, status, median_us, count(*) FROM "
+    "attempt WHERE status <> 'running' AND reason NOT LIKE 'interrupted: %' "
+    "GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6";
+
+TEST_CASE("kill -9 at fifty moments: nothing finished is repeated or lost, and the winner stays") {
+  const Sweep sweep;
+  const Result whole = sweep.run("whole.db");
+  CAPTURE(whole.err);
+  REQUIRE(whole.exit_code == 0);
+  Rng rng(24);
+  int killed = 0;
+  std::vector<std::string> finished;
+  for (int round = 0; round < 50; ++round) {
+    CAPTURE(round);
+    const int64_t until = sweep.count("r.db", "attempt") + rng.below(3);
+    const auto pause = std::chrono::microseconds(rng.below(3000));
+    const auto command = sweep.start("r.db", "command");
+    while (sweep.count("r.db", "attempt") < until && command->running())
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(pause);
+    command->send(SIGKILL);
+    killed += command->wait().exit_code == 128 + SIGKILL;
+    const auto now = sweep.rows("r.db", kFinished);
+    CHECK(now.size() >= finished.size());
+    finished = now;
+  }
+  CHECK(killed >= 40);
+  const Result last = sweep.run("r.db");
+  CAPTURE(last.err);
+  CHECK(last.exit_code == 0);
+  CHECK(sweep.rows("r.db", kWinners) == sweep.rows("whole.db", kWinners));
+  CHECK(sweep.rows("r.db", kFinished) == sweep.rows("whole.db", kFinished));
+  CHECK(sweep.rows("r.db", "PRAGMA integrity_check") == std::vector<std::string>{"ok"});
+}
+
+TEST_CASE("a tile that kills its worker is one outcome, and after two deaths it is left alone") {
+  Sweep sweep;
+  REQUIRE(sweep.run("good.db").exit_code == 0);
+  // The winner of the dispatch step of one token dies wherever it is verified.
+  const auto struck =
+      sweep.rows("good.db",
+                 "SELECT DISTINCT kernel, tile FROM attempt WHERE level = 'step' AND step_key LIKE "
+                 "'grouped_stage1 tokens=1 %' AND id NOT IN (SELECT attempt FROM winner)");
+  REQUIRE(!struck.empty());
+  std::string words = struck.front();
+  std::replace(words.begin(), words.end(), '|', '+');
+  std::replace(words.begin(), words.end(), ' ', '+');
+  sweep.device += "&abort=verify@" + words;
+  const Result run = sweep.run("r.db");
+  CAPTURE(run.err);
+  CHECK(run.exit_code == 0);
+  const std::string tile = " FROM attempt WHERE kernel || '|' || tile = '" + struck.front() + "'";
+  const auto ends = sweep.rows("r.db", "SELECT status, reason" + tile + " ORDER BY id");
+  REQUIRE(!ends.empty());
+  CHECK(ends.front().starts_with("crashed|signal 6 (Aborted) in verify: injected: abort of "));
+  for (size_t i = 2; i < ends.size(); ++i)
+    CHECK(ends[i] == "illegal|quarantined: it ended 2 workers");
+  // All else is as it was.
+  const std::string others =
+      "SELECT coalesce(case_id, step_key), kernel, tile, status, median_us, count(*) FROM attempt "
+      "WHERE level = 'step' AND kernel || '|' || tile <> '" +
+      struck.front() + "' GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5";
+  for (const std::string& row : sweep.rows("good.db", others)) {
+    CAPTURE(row);
+    const auto now = sweep.rows("r.db", others);
+    CHECK(std::find(now.begin(), now.end(), row) != now.end());
+  }
+}
+
+TEST_CASE("a layer that hangs while it is measured fails alone") {
+  Sweep sweep;
+  sweep.device = "fault:cpu?times=made&hang=layer_measure@mlp_stage1";
+  const Result run =
+      sweep.run("r.db", {"--deadline", "layer_measure=1", "tokens=1", "tune.strategy=none",
+                         "variants.shared=[mlp, slot]", "baseline={shared: mlp}"});
+  CAPTURE(run.err);
+  CHECK(run.exit_code == 1);
+  CHECK(sweep.rows("r.db",
+                   "SELECT variant_shared, state, reason LIKE 'no answer within 1 s in "
+                   "layer_measure: injected: hang of %' FROM layer_case ORDER BY 1") ==
+        std::vector<std::string>{"mlp|failed|1", "slot|done|0"});
+  CHECK(fselab(sweep.folder.path(), sweep.command("r.db", {"--deadline", "lunch=1"})).exit_code ==
+        2);
+  // Not even a lost device ends a run in a worker; in this process it does.
+  sweep.device = "fault:cpu?times=made&sticky=layer_measure@mlp_stage1";
+  const std::vector<std::string> both{"tokens=1", "tune.strategy=none",
+                                      "variants.shared=[mlp, slot]", "baseline={shared: mlp}"};
+  CHECK(sweep.run("lost.db", both).exit_code == 1);
+  CHECK(sweep.count("lost.db", "layer_case WHERE state = 'done'") == 1);
+  std::vector<std::string> here = both;
+  here.push_back("--in-process");
+  CHECK(sweep.run("here.db", here).exit_code == 3);
+}
+
+}  // namespace
+}  // namespace fse::test
