@@ -115,6 +115,12 @@ class Store {
   // "interrupted: "; those of a living process are left alone.
   int64_t add_study(const StudyRecord&, const std::vector<CaseRecord>&);
   std::vector<CaseRecord> cases(int64_t study) const;  // in the order they were added
+  // Takes those of the cases that are still pending for this process, and returns them: another
+  // process that asks for one of them gets nullopt, as this one does where one of them belongs to
+  // a process that may live. A process of this machine is looked up; one of another counts as
+  // ended when it has not written for two hours. finish_case() lets go of a case.
+  std::optional<std::vector<std::string>> claim_cases(int64_t study,
+                                                      const std::vector<std::string>& case_ids);
   void set_case_state(int64_t study, const std::string& case_id, CaseState, const std::string& why);
 
   // Committed as `running` before the attempt starts; closed once, with samples, after. An attempt
@@ -168,6 +174,7 @@ class Store {
  private:
   Store(std::unique_ptr<SQLite::Database>, std::string file, std::string warning);
   int64_t add_run(int64_t study, const StudyRecord& as);
+  int64_t run_of(int64_t study);  // the row of this process, made when first needed
   void close_interrupted();
   void close_attempt(int64_t attempt, const AttemptRecord& result);
   void mark_winner(int64_t attempt);

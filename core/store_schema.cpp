@@ -302,11 +302,27 @@ CREATE INDEX attempt_fastest ON attempt (level, median_us)
 )sql";
 }
 
+// Which process works on which cases, so that several share a study.
+std::string claims() {
+  return R"sql(
+ALTER TABLE run ADD COLUMN heartbeat TEXT;  -- when it last wrote an attempt
+CREATE TABLE claim (
+  study INTEGER NOT NULL,
+  case_id TEXT NOT NULL,
+  run INTEGER NOT NULL REFERENCES run (id),
+  since TEXT NOT NULL,
+  PRIMARY KEY (study, case_id),
+  FOREIGN KEY (study, case_id) REFERENCES layer_case (study, id)
+) STRICT, WITHOUT ROWID;
+)sql";
+}
+
 }  // namespace
 
 std::string schema_statements(int version) {
   check(version >= 1 && version <= kSchemaVersion, "a schema version that exists");
   if (version == 2) return resources_and_index();
+  if (version == 3) return claims();
   return provenance_tables() + case_table() + attempt_tables() + triggers() + views();
 }
 

@@ -73,7 +73,11 @@ std::string text(SQLite::Statement& q, const char* column) {
 }
 
 std::string utc_now() {
-  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
+  return utc_before_now(std::chrono::seconds(0));
+}
+
+std::string utc_before_now(std::chrono::seconds ago) {
+  const auto since_epoch = (std::chrono::system_clock::now() - ago).time_since_epoch();
   const int64_t ms = std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count();
   const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
   std::tm utc{};

@@ -2,6 +2,7 @@
 // What the parts of the store share; nobody else includes it.
 #include <SQLiteCpp/SQLiteCpp.h>
 
+#include <chrono>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -17,7 +18,7 @@
 namespace fse {
 
 inline constexpr int kApplicationId = 0x66736c62;  // "fslb"
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 inline constexpr int kBusyMilliseconds = 10'000;
 
 // The statements that lead from schema version - 1 to `version`.
@@ -57,6 +58,7 @@ int64_t integer(SQLite::Statement&, const char* column);
 std::string text(SQLite::Statement&, const char* column);  // NULL is ""
 
 std::string utc_now();  // with milliseconds, so that text order is time order
+std::string utc_before_now(std::chrono::seconds);
 std::string json_text(const nlohmann::json&);
 
 // An enumerator from its name; Error(data) where the file holds a name fselab does not know.

@@ -111,9 +111,10 @@ int64_t Store::begin_attempt(int64_t study, int64_t environment, const AttemptRe
   check(layer == what.step_key.empty(), "an attempt has either a case_id or a step_key");
   return guarded(file_, "beginning an attempt", [&] {
     SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
-    if (!runs_.count(study)) runs_[study] = add_run(study, this->study(study));
+    const int64_t run = run_of(study);
+    update(*db_, "run", {{"heartbeat", utc_now()}}, run);
     const Row row = {{"study", study},
-                     {"run", runs_[study]},
+                     {"run", run},
                      {"environment", environment},
                      {"level", layer ? "layer" : "step"},
                      {layer ? "case_id" : "step_key", layer ? what.case_id : what.step_key},
@@ -180,6 +181,11 @@ void Store::finish_case(int64_t attempt, const AttemptRecord& result) {
               {to_name(done ? CaseState::done : CaseState::failed), result.outcome.reason, attempt})
             .exec();
     check(cases == 1, fmt::format("attempt {} is of a case", attempt));
+    query(*db_,
+          "DELETE FROM claim WHERE (study, case_id) = "
+          "(SELECT study, case_id FROM attempt WHERE id = ?)",
+          {attempt})
+        .exec();
     transaction.commit();
   });
 }

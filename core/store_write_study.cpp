@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "core/process_identity.h"
 #include "core/store.h"
 #include "core/store_sql.h"
@@ -175,6 +177,21 @@ int64_t Store::add_run(int64_t study, const StudyRecord& as) {
                  {"pid_started", self.pid_started}});
 }
 
+namespace {
+
+// `q` holds a row of `run`. What cannot be looked up from here has to write now and then.
+bool run_may_live(SQLite::Statement& q, const ProcessIdentity& self) {
+  const ProcessIdentity owner{text(q, "host"), text(q, "boot_id"), text(q, "pid_namespace"),
+                              integer(q, "pid"), integer(q, "pid_started")};
+  if (!may_live(owner, self)) return false;
+  if (owner.host == self.host && owner.pid_namespace == self.pid_namespace) return true;
+  constexpr auto kSilence = std::chrono::hours(2);  // twice what a worker's deadlines allow
+  const std::string beat = text(q, "heartbeat");
+  return (beat.empty() ? text(q, "started") : beat) > utc_before_now(kSilence);
+}
+
+}  // namespace
+
 // Runs inside the caller's transaction.
 void Store::close_interrupted() {
   const ProcessIdentity self = this_process();
@@ -183,11 +200,8 @@ void Store::close_interrupted() {
                  "SELECT DISTINCT run.* FROM attempt JOIN run ON run.id = attempt.run "
                  "WHERE attempt.status = 'running'",
                  {});
-  while (q.executeStep()) {
-    const ProcessIdentity owner{text(q, "host"), text(q, "boot_id"), text(q, "pid_namespace"),
-                                integer(q, "pid"), integer(q, "pid_started")};
-    if (!may_live(owner, self)) dead.emplace_back(integer(q, "id"), owner.pid);
-  }
+  while (q.executeStep())
+    if (!run_may_live(q, self)) dead.emplace_back(integer(q, "id"), integer(q, "pid"));
   for (const auto& [run, pid] : dead)
     query(
         *db_,
@@ -195,6 +209,40 @@ void Store::close_interrupted() {
         "WHERE run = ? AND status = 'running'",
         {fmt::format("interrupted: process {} ended before the attempt did", pid), utc_now(), run})
         .exec();
+}
+
+int64_t Store::run_of(int64_t study) {
+  if (!runs_.count(study)) runs_[study] = add_run(study, this->study(study));
+  return runs_[study];
+}
+
+std::optional<std::vector<std::string>> Store::claim_cases(
+    int64_t study, const std::vector<std::string>& case_ids) {
+  using Claimed = std::optional<std::vector<std::string>>;
+  return guarded(file_, "claiming cases", [&]() -> Claimed {
+    SQLite::Transaction transaction(*db_, SQLite::TransactionBehavior::IMMEDIATE);
+    const int64_t run = run_of(study);
+    const ProcessIdentity self = this_process();
+    std::vector<std::string> pending;
+    for (const std::string& id : case_ids) {
+      auto q = query(*db_,
+                     "SELECT c.state, k.run AS owner, run.* FROM layer_case c LEFT JOIN claim k ON "
+                     "(k.study, k.case_id) = (c.study, c.id) LEFT JOIN run ON run.id = k.run "
+                     "WHERE c.study = ? AND c.id = ?",
+                     {study, id});
+      check(q.executeStep(), fmt::format("case {} belongs to study {}", id, study));
+      if (named<CaseState>(q, "state") != CaseState::pending) continue;
+      const bool claimed = !q.getColumn("owner").isNull() && integer(q, "owner") != run;
+      if (claimed && run_may_live(q, self)) return std::nullopt;
+      pending.push_back(id);
+    }
+    for (const std::string& id : pending)
+      query(*db_, "INSERT OR REPLACE INTO claim (study, case_id, run, since) VALUES (?, ?, ?, ?)",
+            {study, id, run, utc_now()})
+          .exec();
+    transaction.commit();
+    return pending;
+  });
 }
 
 void Store::set_case_state(int64_t study, const std::string& case_id, CaseState state,

@@ -63,7 +63,7 @@ struct Request {
   ValidateOptions validate;
   bool simulate_validates = false;
   std::vector<std::string> what_if;
-  std::string table;
+  std::string table, shard;
   std::string command;  // as typed
   std::vector<std::string> overrides, deadlines;
   bool steps = false, quiet = false, in_process = false;
@@ -111,6 +111,8 @@ void add_run(CLI::App& app, Request& request) {
                    "STAGE=SECONDS that one request to the worker may take before it is killed;\n"
                    "prepare, compile, verify, screen, finals, layer_verify, layer_measure")
       ->allow_extra_args(false);
+  command->add_option("--shard", request.shard,
+                      "I/N: only this part of the sweep, for job arrays; see `fselab db merge`");
   command->add_flag("--in-process", request.in_process,
                     "Kernels run in this process, for a debugger: a crash ends the run");
   command->footer(std::string(kSweepHelp) +
@@ -123,6 +125,7 @@ void add_run(CLI::App& app, Request& request) {
                         .quiet = request.quiet,
                         .in_process = request.in_process,
                         .deadlines = request.deadlines,
+                        .shard = request.shard,
                         .command = request.command});
     };
   });

@@ -4,8 +4,11 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <map>
 #include <optional>
+#include <thread>
 
 #include "core/error.h"
 #include "core/version.h"
@@ -40,64 +43,108 @@ Environment describe_environment(Workbench& bench) {
           .peak_gflops = bench.measure_peak_gflops()};
 }
 
-// Cases that share weights, and among them those that share a workload, in the sweep's order.
-struct LayerGroup {
-  LayerSpec layer;
-  int tp = 1;
-  uint64_t seed = 1;
-  std::vector<WorkloadGroup> workloads;
+// One part of several; the parts have no group in common.
+struct ShardChoice {
+  int number = 1, of = 1;
 };
 
-std::vector<LayerGroup> group_pending(const std::vector<CaseRecord>& cases) {
-  std::vector<LayerGroup> groups;
-  std::map<std::string, size_t> layer_at;
-  std::map<std::string, std::pair<size_t, size_t>> workload_at;
+ShardChoice read_shard(const std::string& text) {
+  if (text.empty()) return {};
+  ShardChoice shard{0, 0};
+  const char* const end = text.data() + text.size();
+  const auto number = std::from_chars(text.data(), end, shard.number);
+  const bool slash = number.ec == std::errc() && number.ptr != end && *number.ptr == '/';
+  const auto of = slash ? std::from_chars(number.ptr + 1, end, shard.of) : number;
+  if (!slash || of.ec != std::errc() || of.ptr != end || shard.number < 1 ||
+      shard.number > shard.of)
+    fail_usage(fmt::format("--shard '{}', expected I/N with I from 1 to N", text));
+  return shard;
+}
+
+std::string layer_key(const Case& spec) {
+  return fmt::format("{}tp={}\nseed={}\nmodel={}\n", canonical_text(spec.layer), spec.tp, spec.seed,
+                     spec.layer.model);
+}
+
+// What shares a workload, one layer after the other, in the sweep's order.
+std::vector<WorkloadGroup> group_cases(const std::vector<CaseRecord>& cases) {
+  std::map<std::string, size_t> layers;
+  std::map<std::pair<size_t, std::string>, size_t> known;
+  std::vector<std::pair<size_t, WorkloadGroup>> groups;  // with the place of its layer
   for (const CaseRecord& record : cases) {
-    if (record.state != CaseState::pending) continue;
+    if (record.state == CaseState::refused) continue;
     const Case& spec = record.spec;
-    const std::string layer_key =
-        fmt::format("{}tp={}\nseed={}\nmodel={}\n", canonical_text(spec.layer), spec.tp, spec.seed,
-                    spec.layer.model);
-    const std::string key =
-        fmt::format("{}tokens={}\n{}", layer_key, spec.tokens, workload_key(spec));
-    const auto [layer_it, new_layer] = layer_at.try_emplace(layer_key, groups.size());
-    if (new_layer) groups.push_back({spec.layer, spec.tp, spec.seed, {}});
-    LayerGroup& layer = groups[layer_it->second];
-    const auto [it, new_workload] =
-        workload_at.try_emplace(key, std::pair{layer_it->second, layer.workloads.size()});
-    if (new_workload) layer.workloads.push_back({{}, measured_shard(spec.layer, spec.tp)});
-    layer.workloads[it->second.second].cases.push_back(record);
+    const size_t layer = layers.try_emplace(layer_key(spec), layers.size()).first->second;
+    const std::string key = fmt::format("tokens={}\n{}", spec.tokens, workload_key(spec));
+    const auto [it, added] = known.try_emplace({layer, key}, groups.size());
+    if (added) groups.push_back({layer, {{}, measured_shard(spec.layer, spec.tp)}});
+    groups[it->second].second.cases.push_back(record);
   }
-  return groups;
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<WorkloadGroup> sorted;
+  for (auto& [layer, group] : groups) sorted.push_back(std::move(group));
+  return sorted;
 }
 
-// Leaves only what fits into memory; the rest is recorded with both sizes.
-void refuse_oversized(const RunContext& context, LayerGroup& group, int sets) {
-  const DeviceInfo& device = context.bench.device();
-  std::erase_if(group.workloads, [&](const WorkloadGroup& workload) {
-    std::vector<LayerPlan> plans;
-    for (const CaseRecord& record : workload.cases)
-      plans.push_back(make_plan(record.spec.layer, workload.shard, record.spec.variant,
-                                record.spec.tokens, device));
-    const std::string why = out_of_memory(plans, device, sets);
-    if (why.empty()) return false;
-    for (const CaseRecord& record : workload.cases)
-      fail_case(context, record.spec, {.status = Status::out_of_memory, .reason = why});
-    return true;
-  });
+// Every nth group belongs to a shard: all variants of a workload are measured together. Which it
+// is does not depend on what has been done.
+std::vector<WorkloadGroup> groups_of(const ShardChoice& shard, std::vector<WorkloadGroup> all) {
+  std::vector<WorkloadGroup> chosen;
+  for (size_t i = 0; i < all.size(); ++i)
+    if (i % static_cast<size_t>(shard.of) + 1 == static_cast<size_t>(shard.number))
+      chosen.push_back(std::move(all[i]));
+  return chosen;
 }
 
-void run_layer(RunContext& context, LayerGroup group) {
+// Records a group that does not fit into memory, with both sizes.
+bool refuse_oversized(const RunContext& context, const WorkloadGroup& group, int sets) {
   const DeviceInfo& device = context.bench.device();
-  const Shard shard = measured_shard(group.layer, group.tp);
-  const Rotation rotation = plan_rotation(group.layer, shard, device, context.measure.cache);
-  context.ledger.rotation = rotation;
+  std::vector<LayerPlan> plans;
+  for (const CaseRecord& record : group.cases)
+    plans.push_back(
+        make_plan(record.spec.layer, group.shard, record.spec.variant, record.spec.tokens, device));
+  const std::string why = out_of_memory(plans, device, sets);
+  if (why.empty()) return false;
+  for (const CaseRecord& record : group.cases)
+    fail_case(context, record.spec, {.status = Status::out_of_memory, .reason = why});
+  return true;
+}
+
+void run_workload(RunContext& context, const WorkloadGroup& group) {
+  const Case& spec = group.cases.front().spec;
+  context.ledger.rotation =
+      plan_rotation(spec.layer, group.shard, context.bench.device(), context.measure.cache);
   context.ledger.cache = context.measure.cache;
-  refuse_oversized(context, group, rotation.sets);
-  if (group.workloads.empty()) return;
-  for (const WorkloadGroup& workload : group.workloads) {
-    context.ledger.workload = workload_key(workload.cases.front().spec);
-    run_group(context, workload);
+  context.ledger.workload = workload_key(spec);
+  if (!refuse_oversized(context, group, context.ledger.rotation.sets)) run_group(context, group);
+}
+
+// Takes the group's pending cases and runs them; false where another process has some of them.
+bool claim_and_run(RunContext& context, WorkloadGroup group) {
+  std::vector<std::string> ids;
+  for (const CaseRecord& record : group.cases) ids.push_back(case_id(record.spec));
+  const auto ours = context.ledger.store.claim_cases(context.ledger.study, ids);
+  if (!ours) return false;
+  std::erase_if(group.cases, [&](const CaseRecord& record) {
+    return std::find(ours->begin(), ours->end(), case_id(record.spec)) == ours->end();
+  });
+  if (!group.cases.empty()) run_workload(context, group);
+  return true;
+}
+
+// Until nothing is left: what another process has is waited for, and taken over if that ends.
+void run_groups(RunContext& context, std::vector<WorkloadGroup> left) {
+  while (!left.empty()) {
+    std::vector<WorkloadGroup> elsewhere;
+    for (const WorkloadGroup& group : left)
+      if (!claim_and_run(context, group)) elsewhere.push_back(group);
+    if (interrupted()) throw Error(ErrorKind::incomplete, "stopped");
+    if (elsewhere.size() == left.size()) {
+      context.progress.activity("waiting for another process");
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    left = std::move(elsewhere);
   }
 }
 
@@ -109,10 +156,14 @@ int64_t count(const std::vector<CaseRecord>& cases, CaseState state) {
 // False when it was interrupted.
 bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t study,
                  const RunOptions& options) {
-  const std::vector<CaseRecord> cases = store.cases(study);
-  const int64_t pending = count(cases, CaseState::pending);
+  std::vector<WorkloadGroup> groups =
+      groups_of(read_shard(options.shard), group_cases(store.cases(study)));
+  int64_t total = 0, pending = 0;
+  for (const WorkloadGroup& group : groups) {
+    total += static_cast<int64_t>(group.cases.size());
+    pending += count(group.cases, CaseState::pending);
+  }
   if (pending == 0) return true;
-  const auto total = static_cast<int64_t>(cases.size()) - count(cases, CaseState::refused);
   Progress progress(total, total - pending, options.quiet);
   progress.activity("measuring the device's ceilings");
   const Environment environment = describe_environment(bench);
@@ -127,7 +178,7 @@ bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t 
                      .measure = spec.measure,
                      .progress = progress};
   try {
-    for (LayerGroup& group : group_pending(cases)) run_layer(context, std::move(group));
+    run_groups(context, std::move(groups));
   } catch (const Error& error) {
     if (error.kind != ErrorKind::incomplete) throw;
     return false;
@@ -138,6 +189,7 @@ bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t 
 }  // namespace
 
 int run_sweep(const RunOptions& options) {
+  read_shard(options.shard);  // a typing mistake ends the command before anything else does
   const std::filesystem::path configs = configs_dir();
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
   const auto bench = options.in_process

@@ -62,6 +62,10 @@ struct Sweep {
     }
     return all;
   }
+  bool unlocked(const std::string& file) const {
+    SQLite::Database db((folder / file).string(), SQLite::OPEN_READWRITE);
+    return db.tryExec("BEGIN IMMEDIATE; ROLLBACK") == SQLite::OK;
+  }
   int64_t count(const std::string& file, const std::string& from) const {
     const auto value = rows(file, "SELECT count(*) FROM " + from);
     return value.empty() ? 0 : std::stoll(value.front());
@@ -165,6 +169,43 @@ TEST_CASE("a layer that hangs while it is measured fails alone") {
   std::vector<std::string> here = both;
   here.push_back("--in-process");
   CHECK(sweep.run("here.db", here).exit_code == 3);
+}
+
+TEST_CASE("three processes share one database: each case and each attempt once") {
+  const Sweep sweep;
+  REQUIRE(sweep.run("whole.db").exit_code == 0);
+  std::vector<std::unique_ptr<Command>> commands;
+  for (const char* name : {"one", "two", "three"}) commands.push_back(sweep.start("r.db", name));
+  for (const auto& command : commands) {
+    const Result r = command->wait();
+    CAPTURE(r.err);
+    CHECK(r.exit_code == 0);
+  }
+  CHECK(sweep.rows("r.db", kFinished) == sweep.rows("whole.db", kFinished));
+  CHECK(sweep.rows("r.db", kWinners) == sweep.rows("whole.db", kWinners));
+  CHECK(sweep.count("r.db", "claim") == 0);
+}
+
+TEST_CASE("what a killed process had is taken over by one that waits") {
+  Sweep sweep;
+  REQUIRE(sweep.run("whole.db").exit_code == 0);
+  const auto first = sweep.start("r.db", "first");
+  while (sweep.count("r.db", "attempt") < 3 && first->running())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  first->send(SIGSTOP);  // holds what it claimed, but no lock
+  while (!sweep.unlocked("r.db")) {
+    first->send(SIGCONT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    first->send(SIGSTOP);
+  }
+  const auto second = sweep.start("r.db", "second");
+  while (sweep.count("r.db", "layer_case WHERE state = 'done'") < 3 && second->running())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(second->running());
+  first->send(SIGKILL);
+  CHECK(second->wait().exit_code == 0);
+  CHECK(sweep.rows("r.db", kWinners) == sweep.rows("whole.db", kWinners));
+  CHECK(sweep.count("r.db", "layer_case WHERE state = 'done'") == 4);
 }
 
 }  // namespace
