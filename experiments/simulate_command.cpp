@@ -13,6 +13,7 @@
 #include "core/uncertainty.h"
 #include "core/what_if.h"
 #include "experiments/device_reader.h"
+#include "experiments/kernel_table.h"
 #include "experiments/paths.h"
 #include "experiments/simulate_layers.h"
 #include "experiments/sweep.h"
@@ -100,6 +101,22 @@ void print_row(const ServingCase& c, const std::string& model, const ServingTime
       interval.low, interval.high);
 }
 
+// The measured baseline and the predicted difference: what the model gets wrong of both variants
+// alike does not matter. Times are per output token of each request in flight.
+ServingTimes anchored(ServingTimes times, const ServingTimes& base, const Anchor& anchor,
+                      const ServingCase& c) {
+  const auto ms = [&](double rate) { return 1e3 * c.concurrency / rate; };
+  const double measured = ms(anchor.output_tok_s), predicted = ms(base.output_tok_s);
+  const double difference = ms(times.output_tok_s) - predicted;
+  const double factor = ms(times.output_tok_s) / std::max(measured + difference, measured * 0.01);
+  times.output_tok_s *= factor;
+  times.total_tok_s *= factor;
+  times.ttft_mean_ms *= measured / predicted;
+  times.tpot_mean_ms /= factor;
+  times.tpot_p99_ms /= factor;
+  return times;
+}
+
 class Simulation {
  public:
   Simulation(const SweepSpec& spec, DeviceModel device, FrameworkModel framework,
@@ -109,6 +126,11 @@ class Simulation {
         framework_(std::move(framework)),
         prior_(std::move(prior)),
         json_(json) {}
+
+  void add_table(const fs::path& file) {
+    const auto rows = tuned_rows(read_kernel_table(file), device_.compute_units);
+    tuned_.insert(tuned_.end(), rows.begin(), rows.end());
+  }
 
   void add_model(const ModelEntry& entry, const fs::path& configs, bool dtypes_stated) {
     const fs::path file =
@@ -127,8 +149,14 @@ class Simulation {
         if (variants.empty())
           throw Refused(
               fmt::format("{}: no variant of the sweep is legal on {}", entry.name, device_.name));
-        add_workloads({.shape = shape, .layer = layer, .tp = tp, .prior = prior_}, variants,
-                      entry.name);
+        add_workloads({.shape = shape,
+                       .layer = layer,
+                       .tp = tp,
+                       .prior = prior_,
+                       .scales = spec_.serving->scales,
+                       .prompts = spec_.serving->prompts,
+                       .tuned = tuned_},
+                      variants, entry.name);
       }
   }
 
@@ -149,18 +177,33 @@ class Simulation {
     c.variant = v;
     ServingCase base = c;
     base.variant = baseline_of(v, spec_.baseline, c.layer);
-    const ServingTimes times = simulate_serving(c, device_, framework_);
-    const double gain =
-        base.variant == v ? 0 : gain_percent(times, simulate_serving(base, device_, framework_));
+    ServingTimes times = simulate_serving(c, device_, framework_);
+    const ServingTimes base_times =
+        base.variant == v ? times : simulate_serving(base, device_, framework_);
+    ServingTimes anchored_base = base_times;
+    if (const Anchor* anchor = find_anchor(c, model)) {
+      times = anchored(times, base_times, *anchor, c);
+      anchored_base.output_tok_s = anchor->output_tok_s;
+    }
+    const double gain = gain_percent(times, anchored_base);
     const Interval interval =
         base.variant == v ? Interval{} : gain_interval(c, base, device_, framework_, gain);
     print_row(c, model, times, gain, interval, json_);
+  }
+
+  const Anchor* find_anchor(const ServingCase& c, const std::string& model) const {
+    for (const Anchor& a : spec_.serving->anchors)
+      if (a.model == model && a.tp == c.tp && a.isl == c.isl && a.osl == c.osl &&
+          a.concurrency == c.concurrency)
+        return &a;
+    return nullptr;
   }
 
   const SweepSpec& spec_;
   DeviceModel device_;
   FrameworkModel framework_;
   RoutingPrior prior_;
+  std::vector<TunedRow> tuned_;
   bool json_;
 };
 
@@ -186,6 +229,8 @@ void simulate_sweep(const SimulateOptions& options) {
   if (!spec.serving) return simulate_layers(spec, device, configs, options.json);
   Simulation simulation(spec, device, framework, prior_of(spec, framework, states(spec, "routing")),
                         options.json);
+  for (const std::string& table : spec.serving->tables)
+    simulation.add_table(fs::exists(table) ? fs::path(table) : configs / "validation" / table);
   if (!options.json)
     fmt::print(
         "Predicted, not measured. Columns: model, tp, isl, osl, concurrency, variant, TTFT "

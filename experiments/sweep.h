@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/case.h"
+#include "core/kernel_cost.h"
 #include "core/store.h"
 #include "tuner/measure.h"
 #include "tuner/tune_spec.h"
@@ -42,10 +43,22 @@ struct BaselineSpec {
 inline constexpr BaselineSpec kDefaultBaseline{
     .gate = Gate::separate, .topk = Topk::unfused, .shared = Shared::mlp};
 
+// A baseline that was measured: of its workload only the difference to it is predicted.
+struct Anchor {
+  std::string model;  // as written in `models`
+  int tp = 1, isl = 0, osl = 0, concurrency = 0;
+  double output_tok_s = 0;
+};
+
 // What `simulate` serves: every combination of prompt length, answer length and concurrency.
 struct ServingSpec {
   std::vector<int> isl, osl, concurrency;
   std::string framework = "vllm-0.19-rocm";
+  Scales scales = Scales::block128;  // of fp8 weights: which kernels the library has for them
+  int prompts = 0;                   // of the run; 0: four times the concurrency
+  std::vector<std::string>
+      tables;  // of tuned kernels that the library has: files, or shipped names
+  std::vector<Anchor> anchors;
 };
 
 struct SweepSpec {

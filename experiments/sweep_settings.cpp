@@ -147,8 +147,38 @@ MeasureSpec read_measure(const YamlNode& node) {
   return measure;
 }
 
+namespace {
+
+const YamlNode& need(const YamlNode& map, const std::string& key, const std::string& of) {
+  const YamlNode* node = find_key(map, key);
+  if (node == nullptr) fail_value(map, of, "a map with " + key);
+  return *node;
+}
+
+Anchor read_anchor(const YamlNode& node) {
+  const std::string key = "serving.anchor";
+  require_map(node, key, {"model", "tp", "isl", "osl", "concurrency", "output_tok_s"});
+  const auto whole = [&](const char* name, int lowest) {
+    return static_cast<int>(read_integer(need(node, name, key), key + "." + name, lowest, 1 << 20));
+  };
+  Anchor anchor{.model = read_text(need(node, "model", key), key + ".model", "a model's name"),
+                .tp = whole("tp", 1),
+                .isl = whole("isl", 1),
+                .osl = whole("osl", 2),
+                .concurrency = whole("concurrency", 1)};
+  const YamlNode& rate = need(node, "output_tok_s", key);
+  const std::string expected = "a rate above 0";
+  const auto value = parse_number(read_text(rate, key + ".output_tok_s", expected));
+  if (!value || !(*value > 0 && *value < 1e9)) fail_value(rate, key + ".output_tok_s", expected);
+  anchor.output_tok_s = *value;
+  return anchor;
+}
+
+}  // namespace
+
 ServingSpec read_serving(const YamlNode& node) {
-  require_map(node, "serving", {"isl", "osl", "concurrency", "framework"});
+  require_map(node, "serving",
+              {"isl", "osl", "concurrency", "framework", "scales", "prompts", "tables", "anchor"});
   const auto lengths = [&](const std::string& key, int lowest, int highest) {
     const YamlNode* list = find_key(node, key);
     if (list == nullptr) fail_value(node, "serving", "isl, osl and concurrency");
@@ -159,6 +189,18 @@ ServingSpec read_serving(const YamlNode& node) {
                    .concurrency = lengths("concurrency", 1, 4096)};
   if (const YamlNode* n = find_key(node, "framework"))
     spec.framework = read_text(*n, "serving.framework", "a framework such as vllm-0.19-rocm");
+  if (const YamlNode* n = find_key(node, "scales"))
+    spec.scales = read_name<Scales>(*n, "serving.scales");
+  if (const YamlNode* n = find_key(node, "prompts")) {
+    const int most = *std::max_element(spec.concurrency.begin(), spec.concurrency.end());
+    spec.prompts = static_cast<int>(read_integer(*n, "serving.prompts", most, 1 << 20));
+  }
+  if (const YamlNode* n = find_key(node, "tables"))
+    for (const YamlNode& table : read_list(*n, "serving.tables"))
+      spec.tables.push_back(read_text(table, "serving.tables", "a table of tuned kernels"));
+  if (const YamlNode* n = find_key(node, "anchor"))
+    for (const YamlNode& anchor : read_list(*n, "serving.anchor"))
+      spec.anchors.push_back(read_anchor(anchor));
   return spec;
 }
 
