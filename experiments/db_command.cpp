@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
 
 #include "core/filter.h"
+#include "core/store_merge.h"
 #include "experiments/exchange_command.h"
 #include "reports/compare.h"
 #include "reports/queries.h"
@@ -152,6 +154,36 @@ void add_care(CLI::App& db, Asked& asked, const Choose& choose) {
       });
 }
 
+struct MergeAsked {
+  std::vector<std::filesystem::path> from;
+  std::filesystem::path into;
+  bool keep = false;
+};
+
+int merge(const MergeAsked& asked) {
+  const MergeResult merged = merge_stores(asked.from, asked.into, asked.keep);
+  for (const std::string& conflict : merged.conflicts) fmt::print(stderr, "{}\n", conflict);
+  const bool written = merged.conflicts.empty() || asked.keep;
+  fmt::print("{}: {}\n", asked.into.string(),
+             written ? fmt::format("{} attempts and {} cases more", merged.attempts, merged.cases)
+                     : fmt::format("{} conflicts, nothing was written", merged.conflicts.size()));
+  return written ? 0 : 1;
+}
+
+void add_merge(CLI::App& db, const Choose& choose) {
+  CLI::App* verb = db.add_subcommand("merge", "Join databases, such as those of a job array");
+  const auto asked = std::make_shared<MergeAsked>();
+  verb->add_option("from", asked->from, "Databases that `run` wrote")->required();
+  verb->add_option("--into", asked->into, "The database that has it all; made where missing")
+      ->required();
+  verb->add_flag("--keep", asked->keep, "Where they disagree, keep what is there already");
+  verb->footer(
+      "A conflict (two ends of a case, two winners of a step or layer) is told, and nothing is\n"
+      "written then: exit 1. Merging again adds nothing twice. Imported foreign tables are left.\n"
+      "Example: fselab db merge shard-*.db --into results.db");
+  verb->callback([asked, choose] { choose([asked] { return merge(*asked); }); });
+}
+
 }  // namespace
 
 void add_db_command(CLI::App& app, const Choose& choose) {
@@ -167,6 +199,7 @@ void add_db_command(CLI::App& app, const Choose& choose) {
   add_censuses(*db, *asked, keeping);
   add_details(*db, *asked, keeping);
   add_care(*db, *asked, keeping);
+  add_merge(*db, choose);
   add_exchange_verbs(*db, choose);
 }
 

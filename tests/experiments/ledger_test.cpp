@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -206,6 +208,67 @@ TEST_CASE("what a killed process had is taken over by one that waits") {
   CHECK(second->wait().exit_code == 0);
   CHECK(sweep.rows("r.db", kWinners) == sweep.rows("whole.db", kWinners));
   CHECK(sweep.count("r.db", "layer_case WHERE state = 'done'") == 4);
+}
+
+// A job array's script, run by `launch` for each of its parts, and the databases merged.
+void check_array(const Sweep& sweep, const std::function<void(const std::string&)>& launch) {
+  const Result whole = sweep.run("whole.db");
+  REQUIRE(whole.exit_code == 0);
+  launch(std::string(FSELAB_SOURCE_DIR) + "/experiments/slurm_array.sh");
+  int64_t done = 0;
+  for (const char* part : {"made-1.db", "made-2.db", "made-3.db", "made-4.db"}) {
+    CAPTURE(part);
+    CHECK(sweep.count(part, "layer_case") == 4);
+    CHECK(sweep.count(part, "layer_case WHERE state = 'done'") == 1);
+    done += sweep.count(part, "layer_case WHERE state = 'done'");
+  }
+  CHECK(done == 4);
+  const Result merged = fselab(sweep.folder.path(), {"db", "merge", "made-1.db", "made-2.db",
+                                                     "made-3.db", "made-4.db", "--into", "r.db"});
+  CAPTURE(merged.err);
+  CHECK(merged.exit_code == 0);
+  CHECK(sweep.rows("r.db", kFinished) == sweep.rows("whole.db", kFinished));
+  CHECK(sweep.rows("r.db", kWinners) == sweep.rows("whole.db", kWinners));
+  CHECK(sweep.run("r.db").exit_code == 0);  // nothing is left to do
+  CHECK(sweep.rows("r.db", kFinished) == sweep.rows("whole.db", kFinished));
+}
+
+int shell(const Sweep& sweep, const std::string& command) {
+  return std::system(("cd '" + sweep.folder.path().string() + "' && " + command).c_str());
+}
+
+std::string array_arguments(const Sweep& sweep) {
+  return std::string(" '") + FSELAB_COMMAND + "' made.yaml 'device=" + sweep.device + "'";
+}
+
+TEST_CASE("four shards, merged, are what one process finds") {
+  const Sweep sweep;
+  check_array(sweep, [&](const std::string& script) {
+    for (int part = 1; part <= 4; ++part)
+      CHECK(shell(sweep, fmt::format("SLURM_ARRAY_TASK_ID={} SLURM_ARRAY_TASK_COUNT=4 "
+                                     "SLURM_ARRAY_TASK_MIN=1 sh '{}'{} > /dev/null 2>&1",
+                                     part, script, array_arguments(sweep))) == 0);
+  });
+  for (const char* bad : {"0/4", "5/4", "1", "1/", "/4", "a/4", "1/4x"}) {
+    CAPTURE(bad);
+    const Result r = sweep.run("bad.db", {"--shard", bad});
+    CHECK(r.exit_code == 2);
+    CHECK(contains(r.err, "expected I/N with I from 1 to N"));
+  }
+}
+
+TEST_CASE("a Slurm job array of four shards, merged, is what one process finds") {
+  const Sweep sweep;
+  if (shell(sweep,
+            "sbatch --version > /dev/null 2>&1 && sinfo -h -t idle 2> /dev/null | "
+            "grep -q idle") != 0) {
+    MESSAGE("skipped: no Slurm with an idle node answers here");
+    return;
+  }
+  check_array(sweep, [&](const std::string& script) {
+    CHECK(shell(sweep, "sbatch --wait --array=1-4 --output=/dev/null '" + script + "'" +
+                           array_arguments(sweep) + " > /dev/null") == 0);
+  });
 }
 
 }  // namespace
