@@ -1,5 +1,6 @@
 #include "core/uncertainty.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace fse {
@@ -59,6 +60,28 @@ double spread_of(const DeviceModel& device,
     squares += change * change;
   }
   return std::sqrt(squares);
+}
+
+std::vector<Sensitivity> sensitivities(const DeviceModel& device,
+                                       const std::function<double(const DeviceModel&)>& figure) {
+  std::vector<Sensitivity> all;
+  for (const DeviceField& field : device_fields()) {
+    if (field.spread == 0) continue;
+    const auto moved = [&](double factor) {
+      DeviceModel d = device;
+      d.*field.value *= factor;
+      return figure(d);
+    };
+    all.push_back({.name = field.name,
+                   .unit = field.unit,
+                   .value = device.*field.value,
+                   .low = moved(1 - field.spread),
+                   .high = moved(1 + field.spread)});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Sensitivity& a, const Sensitivity& b) {
+    return std::abs(a.high - a.low) > std::abs(b.high - b.low);
+  });
+  return all;
 }
 
 Interval time_interval(const DeviceModel& device,

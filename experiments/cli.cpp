@@ -16,16 +16,14 @@
 #include "core/strict_json.h"
 #include "core/version.h"
 #include "experiments/capabilities.h"
+#include "experiments/cli_simulate.h"
 #include "experiments/db_command.h"
 #include "experiments/inventory.h"
 #include "experiments/kernels_command.h"
 #include "experiments/paths.h"
 #include "experiments/plan_sweep.h"
 #include "experiments/run.h"
-#include "experiments/simulate_command.h"
 #include "experiments/sweep.h"
-#include "experiments/table_command.h"
-#include "experiments/validate_command.h"
 #include "experiments/verify.h"
 #include "experiments/worker_command.h"
 #include "experiments/write_report.h"
@@ -59,11 +57,7 @@ const char* const kSweepHelp =
 // What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
 struct Request {
   std::string sweep, model, device = "auto", db, study, tiles = "default", dir;
-  std::string simulate_format = "text";
-  ValidateOptions validate;
-  bool simulate_validates = false;
-  std::vector<std::string> what_if;
-  std::string table, shard;
+  std::string shard;
   std::string command;  // as typed
   std::vector<std::string> overrides, deadlines;
   bool steps = false, quiet = false, in_process = false;
@@ -131,24 +125,6 @@ void add_run(CLI::App& app, Request& request) {
   });
 }
 
-int run_simulate(Request& request) {
-  const bool json = request.simulate_format == "json";
-  request.validate.json = json;
-  request.validate.what_if = request.what_if;
-  if (request.simulate_validates) return validate_simulator(request.validate);
-  std::vector<std::string> overrides = request.overrides;
-  const bool no_sweep = request.sweep.find('=') != std::string::npos;  // the first override instead
-  if (no_sweep) overrides.insert(overrides.begin(), request.sweep);
-  if (!request.table.empty()) {
-    simulate_table({request.table, overrides, request.what_if, json});
-    return 0;
-  }
-  if (no_sweep || request.sweep.empty())
-    fail_usage("no sweep, expected a sweep, --table FILE or --validate");
-  simulate_sweep({request.sweep, overrides, request.what_if, json});
-  return 0;
-}
-
 void add_worker(CLI::App& app, Request& request) {
   CLI::App* command = app.add_subcommand(
       "worker", "Owns a device for `run`, which starts it and asks in JSON lines");
@@ -156,46 +132,6 @@ void add_worker(CLI::App& app, Request& request) {
   command->add_option("--parent", request.parent, "Its parent, without which it ends at once");
   command->callback(
       [&] { request.action = [&] { return run_worker(request.device, request.parent); }; });
-}
-
-void add_simulate(CLI::App& app, Request& request) {
-  CLI::App* command = app.add_subcommand(
-      "simulate",
-      "Predict a sweep's layer times, or what its variants mean for serving, on a device of\n"
-      "configs/devices");
-  add_sweep_arguments(*command, request);
-  command->get_option("sweep")->required(false);
-  CLI::Option* validate = command->add_flag(
-      "--validate", request.simulate_validates,
-      "Instead of a sweep: compare with published results, split by split; exits 1 where a\n"
-      "prediction is worse than its split's limit");
-  command
-      ->add_option("--splits", request.validate.folder,
-                   "Folder with splits.yaml and serving.yaml, for --validate")
-      ->needs(validate);
-  command->add_flag("--rows", request.validate.rows, "Also every row, for --validate")
-      ->needs(validate);
-  command->add_option("--format", request.simulate_format, "text | json, one object per row")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  command->add_option("--table", request.table,
-                      "Instead of a sweep: predict every row of a table of AITER's tuned_fmoe\n"
-                      "columns, and how far off that is: --table FILE device=mi355x");
-  command
-      ->add_option("--what-if", request.what_if,
-                   "Change a number of the device or framework: launch_us=1.0, read_gbs*=1.2,\n"
-                   "host_us=0, zipf=1.2; repeatable")
-      ->type_size(1)
-      ->allow_extra_args(false);
-  command->footer(
-      "With serving: {isl: [1000], osl: [1000], concurrency: [4, 8, 16, 32],\n"
-      "framework: vllm-0.19-rocm} the sweep is served, and without dtypes weights are "
-      "fp8_block128\n"
-      "where the device has fp8, else bf16. Without it, tokens are sent through the layers.\n"
-      "Every prediction has a 90 % interval from the spreads of the device's numbers.\n"
-      "Example: fselab simulate quickstart device=h100\n"
-      "Example: fselab simulate serving.yaml device=mi355x --format json");
-  command->callback([&] { request.action = [&] { return run_simulate(request); }; });
 }
 
 void add_verify(CLI::App& app, Request& request) {
@@ -370,7 +306,7 @@ int parse_and_run(int argc, char** argv) {
   add_plan(app, request);
   add_run(app, request);
   add_worker(app, request);
-  add_simulate(app, request);
+  add_simulate(app, request.action);
   add_verify(app, request);
   add_capabilities(app, request);
   add_db_command(app, [&](std::function<int()> action) { request.action = std::move(action); });

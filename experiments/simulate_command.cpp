@@ -120,12 +120,12 @@ ServingTimes anchored(ServingTimes times, const ServingTimes& base, const Anchor
 class Simulation {
  public:
   Simulation(const SweepSpec& spec, DeviceModel device, FrameworkModel framework,
-             RoutingPrior prior, bool json)
+             RoutingPrior prior, const SimulateOptions& options)
       : spec_(spec),
         device_(std::move(device)),
         framework_(std::move(framework)),
         prior_(std::move(prior)),
-        json_(json) {}
+        options_(options) {}
 
   void add_table(const fs::path& file) {
     const auto rows = tuned_rows(read_kernel_table(file), device_.compute_units);
@@ -188,7 +188,19 @@ class Simulation {
     const double gain = gain_percent(times, anchored_base);
     const Interval interval =
         base.variant == v ? Interval{} : gain_interval(c, base, device_, framework_, gain);
-    print_row(c, model, times, gain, interval, json_);
+    print_row(c, model, times, gain, interval, options_.json);
+    if (options_.sensitivity && base.variant != v) print_sensitivity(c, base);
+  }
+
+  void print_sensitivity(const ServingCase& c, const ServingCase& base) const {
+    const auto gain = [&](const DeviceModel& d) {
+      return (closed_form_ms(base, d, framework_) / closed_form_ms(c, d, framework_) - 1) * 100;
+    };
+    const double centre = gain(device_);
+    for (const Sensitivity& s : sensitivities(device_, gain))
+      if (std::abs(s.high - centre) >= 0.05 || std::abs(s.low - centre) >= 0.05)
+        fmt::print("    {:<14} {:>9.4g} {:<8} gain {:+.1f} to {:+.1f}\n", s.name, s.value, s.unit,
+                   s.low, s.high);
   }
 
   const Anchor* find_anchor(const ServingCase& c, const std::string& model) const {
@@ -204,7 +216,7 @@ class Simulation {
   FrameworkModel framework_;
   RoutingPrior prior_;
   std::vector<TunedRow> tuned_;
-  bool json_;
+  const SimulateOptions& options_;
 };
 
 bool states(const SweepSpec& spec, const std::string& key) {
@@ -228,7 +240,7 @@ void simulate_sweep(const SimulateOptions& options) {
   apply_what_if(options.what_if, device, framework);
   if (!spec.serving) return simulate_layers(spec, device, configs, options.json);
   Simulation simulation(spec, device, framework, prior_of(spec, framework, states(spec, "routing")),
-                        options.json);
+                        options);
   for (const std::string& table : spec.serving->tables)
     simulation.add_table(fs::exists(table) ? fs::path(table) : configs / "validation" / table);
   if (!options.json)

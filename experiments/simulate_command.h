@@ -9,6 +9,7 @@ struct SimulateOptions {
   std::vector<std::string> overrides;  // device=mi355x names a file of configs/devices
   std::vector<std::string> what_if;    // changes, as core/what_if.h reads them
   bool json = false;
+  bool sensitivity = false;  // also what moves the gain of each row, most first
 };
 
 // Prints one row per model, tp, workload and variant, the gain against the sweep's baseline.

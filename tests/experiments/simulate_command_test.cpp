@@ -68,6 +68,17 @@ TEST_CASE("cheaper launches shrink what the slot gains") {
         gain(simulate(kServing + "}\n")));
 }
 
+TEST_CASE("what moves a gain is listed, most first") {
+  const TemporaryFolder folder;
+  const Result r = fselab(
+      folder.path(), {"simulate", "serving", "device=mi355x", "serving.concurrency=[4]",
+                      "models=[qwen3-next-80b-a3b]", "variants={shared: slot}", "--sensitivity"});
+  CAPTURE(r.err);
+  REQUIRE(r.exit_code == 0);
+  CHECK(r.out.find("    launch_us ") != std::string::npos);
+  CHECK(r.out.find("    launch_us ") < r.out.find("    grouped_us "));
+}
+
 TEST_CASE("layers of a sweep are simulated on a device model, with the gain over the baseline") {
   const TemporaryFolder folder;
   const Result r = fselab(folder.path(), {"simulate", "quickstart", "device=h100", "tokens=[1,16]",

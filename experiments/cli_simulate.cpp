@@ -1,0 +1,87 @@
+#include "experiments/cli_simulate.h"
+
+#include <memory>
+
+#include "core/error.h"
+#include "experiments/simulate_command.h"
+#include "experiments/table_command.h"
+#include "experiments/validate_command.h"
+
+namespace fse {
+namespace {
+
+struct SimulateRequest {
+  std::string sweep, format = "text", table;
+  std::vector<std::string> overrides, what_if;
+  bool validates = false, sensitivity = false;
+  ValidateOptions validate;
+};
+
+int run_simulate(SimulateRequest request) {
+  const bool json = request.format == "json";
+  request.validate.json = json;
+  request.validate.what_if = request.what_if;
+  if (request.validates) return validate_simulator(request.validate);
+  std::vector<std::string> overrides = request.overrides;
+  const bool no_sweep = request.sweep.find('=') != std::string::npos;  // the first override instead
+  if (no_sweep) overrides.insert(overrides.begin(), request.sweep);
+  if (!request.table.empty()) {
+    simulate_table({request.table, overrides, request.what_if, json});
+    return 0;
+  }
+  if (no_sweep || request.sweep.empty())
+    fail_usage("no sweep, expected a sweep, --table FILE or --validate");
+  if (request.sensitivity && json) fail_usage("--sensitivity is text, expected no --format json");
+  simulate_sweep({request.sweep, overrides, request.what_if, json, request.sensitivity});
+  return 0;
+}
+
+}  // namespace
+
+void add_simulate(CLI::App& app, std::function<int()>& action) {
+  const auto kept = std::make_shared<SimulateRequest>();  // the parser writes into it
+  SimulateRequest& request = *kept;
+  CLI::App* command = app.add_subcommand(
+      "simulate",
+      "Predict a sweep's layer times, or what its variants mean for serving, on a device of\n"
+      "configs/devices");
+  command->add_option("sweep", request.sweep,
+                      "A YAML file, or the name of one in configs/sweeps (serving)");
+  command->add_option("overrides", request.overrides, "KEY=VALUE, e.g. device=mi355x");
+  CLI::Option* validate = command->add_flag(
+      "--validate", request.validates,
+      "Instead of a sweep: compare with published results, split by split; exits 1 where a\n"
+      "prediction is worse than its split's limit");
+  command
+      ->add_option("--splits", request.validate.folder,
+                   "Folder with splits.yaml and serving.yaml, for --validate")
+      ->needs(validate);
+  command->add_flag("--rows", request.validate.rows, "Also every row, for --validate")
+      ->needs(validate);
+  command->add_option("--format", request.format, "text | json, one object per row")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  command->add_flag("--sensitivity", request.sensitivity,
+                    "Serving: below each gain, the device's uncertain numbers that move it, most\n"
+                    "first, with the gain at both ends of their intervals");
+  command->add_option("--table", request.table,
+                      "Instead of a sweep: predict every row of a table of AITER's tuned_fmoe\n"
+                      "columns, and how far off that is: --table FILE device=mi355x");
+  command
+      ->add_option("--what-if", request.what_if,
+                   "Change a number of the device or framework: launch_us=1.0, read_gbs*=1.2,\n"
+                   "host_us=0, zipf=1.2; repeatable")
+      ->type_size(1)
+      ->allow_extra_args(false);
+  command->footer(
+      "With serving: {isl: [1000], osl: [1000], concurrency: [4, 8, 16, 32],\n"
+      "framework: vllm-0.19-rocm} the sweep is served, and without dtypes weights are "
+      "fp8_block128\n"
+      "where the device has fp8, else bf16. Without it, tokens are sent through the layers.\n"
+      "Every prediction has a 90 % interval from the spreads of the device's numbers.\n"
+      "Example: fselab simulate quickstart device=h100\n"
+      "Example: fselab simulate serving.yaml device=mi355x --format json");
+  command->callback([kept, &action] { action = [kept] { return run_simulate(*kept); }; });
+}
+
+}  // namespace fse

@@ -1,0 +1,10 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace fse {
+
+// Adds the subcommand `simulate`; where it is chosen, `action` becomes what it does.
+void add_simulate(CLI::App&, std::function<int()>& action);
+
+}  // namespace fse
