@@ -75,6 +75,7 @@ struct AttemptRecord {
   int weight_sets = 0;                   // rotated over while measuring
   int64_t rotation_shortfall_bytes = 0;  // what they lack to twice the last-level cache
   std::vector<StepTime> steps;           // layer attempts
+  std::vector<double> control_us;        // one layer of a race: itself once more in every round
   std::vector<int64_t> load_histogram;   // realised rows per expert of the first round
   double distinct_experts = 0;           // mean over rounds
   double max_over_mean_load = 0;         // mean over rounds
@@ -147,6 +148,9 @@ class Store {
   std::map<std::string, int> deaths(int64_t environment) const;
   // The newest measured and verified layer attempt of a case, with steps and samples.
   std::optional<AttemptRecord> layer_result(int64_t study, const std::string& case_id) const;
+  // Verified attempts at other cases of the case's study and variant, in the attempt's environment,
+  // with this very median: with their samples.
+  std::vector<AttemptRecord> layers_that_took(double median_us, int64_t attempt) const;
   // Marks the attempt as the winner of its key; the schema refuses one that is not verified.
   void set_winner(int64_t attempt);
 

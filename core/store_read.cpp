@@ -52,9 +52,11 @@ AttemptRecord read_attempt(SQLite::Statement& q) {
   return a;
 }
 
-void read_samples(SQLite::Database& db, AttemptRecord& a) {
-  auto q = query(db, "SELECT us FROM sample WHERE attempt = ? ORDER BY round", {a.id});
-  while (q.executeStep()) a.outcome.samples_us.push_back(q.getColumn(0).getDouble());
+std::vector<double> read_samples(SQLite::Database& db, const std::string& table, int64_t attempt) {
+  std::vector<double> samples_us;
+  auto q = query(db, "SELECT us FROM " + table + " WHERE attempt = ? ORDER BY round", {attempt});
+  while (q.executeStep()) samples_us.push_back(q.getColumn(0).getDouble());
+  return samples_us;
 }
 
 void read_steps(SQLite::Database& db, AttemptRecord& a) {
@@ -126,9 +128,28 @@ std::optional<AttemptRecord> Store::layer_result(int64_t study, const std::strin
                    {study, case_id});
     if (!q.executeStep()) return std::nullopt;
     AttemptRecord newest = read_attempt(q);
-    read_samples(*db_, newest);
+    newest.outcome.samples_us = read_samples(*db_, "sample", newest.id);
+    if (db_->tableExists("control_sample"))  // since version 4
+      newest.control_us = read_samples(*db_, "control_sample", newest.id);
     read_steps(*db_, newest);
     return newest;
+  });
+}
+
+std::vector<AttemptRecord> Store::layers_that_took(double median_us, int64_t attempt) const {
+  return guarded(file_, "looking for equal times", [&] {
+    std::vector<AttemptRecord> all;
+    auto q = query(*db_,
+                   "SELECT b.* FROM attempt a JOIN layer_case c ON c.study = a.study AND "
+                   "c.id = a.case_id JOIN attempt b ON b.level = 'layer' AND b.median_us = ? AND "
+                   "b.verified = 1 AND b.status = 'measured' AND b.study = a.study AND "
+                   "b.environment = a.environment AND b.case_id <> a.case_id "
+                   "JOIN layer_case d ON d.study = b.study AND d.id = b.case_id AND "
+                   "d.variant = c.variant AND d.tokens <> c.tokens WHERE a.id = ? ORDER BY b.id",
+                   {median_us, attempt});
+    while (q.executeStep()) all.push_back(read_attempt(q));
+    for (AttemptRecord& a : all) a.outcome.samples_us = read_samples(*db_, "sample", a.id);
+    return all;
   });
 }
 

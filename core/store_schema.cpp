@@ -237,6 +237,12 @@ CREATE UNIQUE INDEX attempt_winner ON attempt (id, status, verified);
                      fmt::arg("status", one_of<Status>("status", "'running'")));
 }
 
+constexpr std::string_view closed_check = R"sql(
+CREATE TRIGGER {0}_{1} BEFORE {1} ON {0}
+WHEN (SELECT status FROM attempt WHERE id = NEW.attempt) <> 'running'
+BEGIN SELECT RAISE(ABORT, 'a closed attempt never changes'); END;
+)sql";
+
 // Foreign keys hold only in connections that ask for them; triggers hold in all, so what must never
 // happen is said twice: a winner that was not verified, and a ledger that is rewritten.
 std::string triggers() {
@@ -246,11 +252,6 @@ WHEN NOT EXISTS (SELECT 1 FROM attempt a WHERE a.id = NEW.attempt AND a.status =
   AND a.verified = 1 AND a.level = NEW.level AND coalesce(a.case_id, a.step_key) = NEW.key
   AND a.workload = NEW.workload AND a.environment = NEW.environment)
 BEGIN SELECT RAISE(ABORT, 'a winner must be a measured and verified attempt of its key'); END;
-)sql";
-  constexpr std::string_view closed_check = R"sql(
-CREATE TRIGGER {0}_{1} BEFORE {1} ON {0}
-WHEN (SELECT status FROM attempt WHERE id = NEW.attempt) <> 'running'
-BEGIN SELECT RAISE(ABORT, 'a closed attempt never changes'); END;
 )sql";
   std::string sql =
       fmt::format(winner_check, "insert", "INSERT") + fmt::format(winner_check, "update", "UPDATE");
@@ -317,12 +318,28 @@ CREATE TABLE claim (
 )sql";
 }
 
+// The A/A control: the same layer once more in every round of its race.
+std::string control_table() {
+  std::string sql = R"sql(
+CREATE TABLE control_sample (
+  attempt INTEGER NOT NULL REFERENCES attempt (id),
+  round INTEGER NOT NULL CHECK (round >= 0),
+  us REAL NOT NULL,
+  PRIMARY KEY (attempt, round)
+) STRICT, WITHOUT ROWID;
+)sql";
+  for (const char* event : {"insert", "update"})
+    sql += fmt::format(closed_check, "control_sample", event);
+  return sql;
+}
+
 }  // namespace
 
 std::string schema_statements(int version) {
   check(version >= 1 && version <= kSchemaVersion, "a schema version that exists");
   if (version == 2) return resources_and_index();
   if (version == 3) return claims();
+  if (version == 4) return control_table();
   return provenance_tables() + case_table() + attempt_tables() + triggers() + views();
 }
 

@@ -30,8 +30,9 @@ bool is_verified(const AttemptRecord& r, bool layer) {
   return ran && a.ok() && a.rel_frobenius <= a.bound && (!layer || a.bound > 0);
 }
 
-void add_samples(SQLite::Database& db, int64_t attempt, const std::vector<double>& samples_us) {
-  SQLite::Statement insert(db, "INSERT INTO sample (attempt, round, us) VALUES (?, ?, ?)");
+void add_samples(SQLite::Database& db, const std::string& table, int64_t attempt,
+                 const std::vector<double>& samples_us) {
+  SQLite::Statement insert(db, "INSERT INTO " + table + " (attempt, round, us) VALUES (?, ?, ?)");
   for (size_t round = 0; round < samples_us.size(); ++round) {
     if (!std::isfinite(samples_us[round]))
       fail_data(fmt::format("{}: attempt {}: sample {} is {}, expected a finite time in us",
@@ -133,7 +134,8 @@ int64_t Store::begin_attempt(int64_t study, int64_t environment, const AttemptRe
 // Runs inside the caller's transaction, like mark_winner().
 void Store::close_attempt(int64_t attempt, const AttemptRecord& result) {
   const bool layer = is_open_layer(*db_, attempt);
-  add_samples(*db_, attempt, result.outcome.samples_us);
+  add_samples(*db_, "sample", attempt, result.outcome.samples_us);
+  add_samples(*db_, "control_sample", attempt, result.control_us);
   check(result.outcome.status != Status::measured || median(result.outcome.samples_us) > 0,
         fmt::format("attempt {}: measured means samples with a positive median", attempt));
   add_steps(*db_, attempt, result.steps);

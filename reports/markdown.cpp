@@ -123,9 +123,15 @@ std::string how_to_read(const ReportData& data, const Varying& say) {
         data.comparisons);
   if (!std::isnan(data.aa_floor))
     text += fmt::format(
-        " A/A floor: even and odd rounds of one layer differ by up to {:.1f} % in their medians; "
-        "a change below that says nothing.",
+        " A/A floor: {} by up to {:.1f} % in their medians; a change below that says nothing.",
+        data.controls > 0 ? "layers raced against themselves differ"
+                          : "even and odd rounds of one layer differ",
         100 * data.aa_floor);
+  if (data.failed_controls > 0)
+    text += fmt::format(
+        " {} of {} layers raced against themselves came out FASTER or SLOWER: nothing in their "
+        "races is decided, all of it is UNDECIDED.",
+        data.failed_controls, data.controls);
   text += "\n\n";
   const auto states = count_states(data);
   if (const auto pending = states.find(CaseState::pending); pending != states.end())

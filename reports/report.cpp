@@ -74,7 +74,7 @@ void correct(ReportData& data) {
 }
 
 // What a comparison of a thing with itself shows: even against odd rounds of every layer.
-double floor_of(const ReportData& data) {
+double floor_of_halves(const ReportData& data) {
   std::vector<double> changes;
   for (const Series& series : data.series)
     for (const WorkloadResult& workload : series.workloads)
@@ -87,6 +87,33 @@ double floor_of(const ReportData& data) {
           changes.push_back(std::fabs(median(halves[0]) / median(halves[1]) - 1));
       }
   return changes.empty() ? std::nan("") : *std::max_element(changes.begin(), changes.end());
+}
+
+// A race in which a layer beats itself decides nothing.
+void decide_nothing(WorkloadResult& workload, int64_t run) {
+  for (VariantResult& v : workload.variants)
+    if (v.layer && v.layer->run == run && v.comparison.verdict != Verdict::invalid)
+      v.comparison.verdict = Verdict::undecided;
+}
+
+// Where layers were raced against themselves, their changes are the floor.
+void apply_controls(ReportData& data) {
+  data.aa_floor = floor_of_halves(data);
+  double largest = 0;
+  for (Series& series : data.series)
+    for (WorkloadResult& workload : series.workloads)
+      for (const VariantResult& v : workload.variants) {
+        if (!v.layer || v.layer->control_us.empty()) continue;
+        const Comparison itself =
+            compare_paired(v.layer->outcome.samples_us, v.layer->control_us, data.delta);
+        if (itself.verdict == Verdict::invalid) continue;
+        ++data.controls;
+        largest = std::max(largest, std::fabs(itself.ratio.median - 1));
+        if (itself.verdict != Verdict::faster && itself.verdict != Verdict::slower) continue;
+        ++data.failed_controls;
+        decide_nothing(workload, v.layer->run);
+      }
+  if (data.controls > 0) data.aa_floor = largest;
 }
 
 void compare_all(WorkloadResult& workload, double delta) {
@@ -183,7 +210,7 @@ ReportData load_report(const Store& store, const std::optional<std::string>& stu
   for (Series& series : data.series)
     for (WorkloadResult& workload : series.workloads) compare_all(workload, data.delta);
   correct(data);
-  data.aa_floor = floor_of(data);
+  apply_controls(data);
   data.ceilings = measured_ceilings(data.environments);
   return data;
 }

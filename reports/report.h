@@ -57,7 +57,11 @@ struct ReportData {
   std::vector<Store::FailureCount> failure_counts;
   double delta = 0.01;     // effect threshold of the verdicts
   size_t comparisons = 0;  // looked at together: verdicts hold after Holm's correction over them
-  double aa_floor = 0;     // largest change between even and odd rounds of one layer; NaN: unknown
+  // The largest change that a layer shows against itself: raced twice, or (of older results) in its
+  // even and odd rounds; NaN: unknown.
+  double aa_floor = 0;
+  size_t controls = 0, failed_controls = 0;  // layers raced twice, and those that were FASTER or
+                                             // SLOWER than themselves: their run decides nothing
 };
 
 // The newest study, or the newest of that name; Error(usage) with the names there are. A database

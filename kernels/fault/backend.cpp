@@ -128,7 +128,8 @@ class FaultSession final : public Session {
     std::vector<std::vector<Failure>> failures;
     for (const Choice& choice : choices) failures.push_back(before(text_of(choice)));
     RunTimes times = below_->run(choices, set);
-    if (injector_->made_times()) times = {.layer_us = 0, .step_us = std::vector<double>()};
+    if (injector_->made_times())  // no two token counts take the same
+      times = {.layer_us = static_cast<double>(plan_.tokens), .step_us = std::vector<double>()};
     for (size_t i = 0; i < choices.size(); ++i) {
       for (const Failure failure : failures[i]) damage(failure, {Buf::out});
       if (injector_->made_times()) times.step_us.push_back(0);

@@ -21,8 +21,9 @@ TEST_CASE("an older file is read, not written, until it was migrated, which keep
   const TemporaryFolder folder;
   make_version_1(folder / "old.db");
   CHECK(Store::open_read_only(folder / "old.db").studies().empty());
-  CHECK(contains(error_of([&] { Store::create_or_open(folder / "old.db"); }),
-                 "schema version 1, expected 3; fselab db migrate --db"));
+  CHECK(contains(
+      error_of([&] { Store::create_or_open(folder / "old.db"); }),
+      "schema version 1, expected " + std::to_string(kSchemaVersion) + "; fselab db migrate --db"));
   const auto backup = Store::migrate(folder / "old.db");
   CHECK(std::filesystem::exists(backup));
   Store::create_or_open(folder / "old.db").add_study(sample_study(), {{sample_case(), true}});

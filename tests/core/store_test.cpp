@@ -402,3 +402,31 @@ TEST_CASE("the look-ups of the runner use an index") {
                "attempt_layer"));
   CHECK(contains(plan_of("SELECT * FROM attempt WHERE status = 'running'"), "attempt_running"));
 }
+
+TEST_CASE("a control's samples are kept with its attempt, and nothing is added to them later") {
+  Ledger l;
+  AttemptRecord a = layer_attempt(l.baseline);
+  a.control_us = {101, 102, 103};
+  const int64_t id = record(l.store, l.study, l.environment, a, verified_outcome(100));
+  CHECK(l.store.layer_result(l.study, a.case_id)->control_us == a.control_us);
+  CHECK(refuses(l.store.database(),
+                "INSERT INTO control_sample VALUES (" + std::to_string(id) + ", 3, 1)"));
+}
+
+TEST_CASE("layers that took the same are those of other token counts, not of other variants") {
+  const TemporaryFolder folder;
+  Store store = Store::create_or_open(folder / "a.db");
+  const Case four = sample_case(Shared::mlp, 4), eight = sample_case(Shared::mlp, 8),
+             slot = sample_case(Shared::slot, 8);
+  const int64_t study = store.add_study(sample_study(), {{four}, {eight}, {slot}});
+  const int64_t environment = store.add_environment(sample_environment());
+  std::vector<int64_t> ids;
+  for (const Case& c : {four, eight, slot})
+    ids.push_back(record(store, study, environment, layer_attempt(c), verified_outcome(100)));
+  const Outcome same = verified_outcome(100);
+  const auto twins = store.layers_that_took(median(same.samples_us), ids[0]);
+  REQUIRE(twins.size() == 1);
+  CHECK(twins[0].id == ids[1]);
+  CHECK(twins[0].outcome.samples_us == same.samples_us);
+  CHECK(store.layers_that_took(99, ids[0]).empty());
+}

@@ -1,0 +1,96 @@
+#include "tuner/selection.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "core/rng.h"
+
+using namespace fse;
+
+namespace {
+
+AttemptRecord layer(std::vector<double> us) {
+  AttemptRecord a;
+  a.outcome.status = Status::measured;
+  a.outcome.samples_us = std::move(us);
+  a.bytes = 1e6;  // 100 us: 10 GB/s
+  a.read_gbs = 10;
+  return a;
+}
+
+std::vector<double> steady(double us) {
+  return std::vector<double>(8, us);
+}
+
+// Rounds of two contestants that are the same: a machine that drifts, neighbours that wake up for a
+// while, and noise with a heavy tail that hits each on its own.
+struct Race {
+  std::vector<double> a, b;
+  Race(uint64_t seed, int rounds) {
+    Rng rng(seed);
+    double drift = 1;
+    for (int r = 0; r < rounds; ++r) {
+      drift *= 1 + 0.02 * rng.normal();
+      const double neighbour = rng.uniform() < 0.2 ? 1.5 : 1;
+      for (std::vector<double>* side : {&a, &b}) {
+        const double spike = rng.uniform() < 0.05 ? 3 : 1;
+        side->push_back(100 * drift * neighbour * spike * std::exp(0.03 * rng.normal()));
+      }
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("of 200 races of a layer against itself at most 5 % end in a false verdict") {
+  for (int rounds : {6, 25, 101}) {
+    int wrong = 0, with_a_second = 0;
+    for (uint64_t seed = 1; seed <= 200; ++seed) {
+      const Race race(seed, rounds);
+      const Verdict v = compare_paired(race.a, race.b).verdict;
+      wrong += v == Verdict::faster || v == Verdict::slower;
+      std::vector<double> slower = race.b;
+      for (double& us : slower) us *= 1.5;
+      with_a_second += compare_paired(race.a, slower).verdict == Verdict::faster;
+    }
+    CAPTURE(rounds);
+    CHECK(wrong <= 10);
+    CHECK(with_a_second > 100);  // what is there is seen: the test can fail both ways
+  }
+}
+
+TEST_CASE("a sample that is no time makes a layer suspect") {
+  CHECK(suspicion(layer(steady(200)), Cache::cold_weights, {}).empty());
+  for (double bad : {0.0, -3.0, std::nan(""), double{INFINITY}}) {
+    std::vector<double> us = steady(200);
+    us[5] = bad;
+    CHECK(suspicion(layer(us), Cache::cold_weights, {}).find("expected a time above 0") !=
+          std::string::npos);
+  }
+}
+
+TEST_CASE("more bandwidth than the device has is suspect, but only where memory is what was read") {
+  const AttemptRecord edge = layer(steady(100 / 1.019)), beyond = layer(steady(100 / 1.021));
+  CHECK(suspicion(edge, Cache::cold_weights, {}).empty());
+  CHECK(suspicion(beyond, Cache::cold_weights, {}).find("10.2 GB/s are read") == 0);
+  CHECK_FALSE(suspicion(beyond, Cache::cold_all, {}).empty());
+  CHECK(suspicion(beyond, Cache::warm, {}).empty());
+  AttemptRecord small = beyond;
+  small.rotation_shortfall_bytes = 1;  // its weights may lie in the cache
+  CHECK(suspicion(small, Cache::cold_weights, {}).empty());
+  AttemptRecord unknown = beyond;
+  unknown.read_gbs = 0;
+  CHECK(suspicion(unknown, Cache::cold_weights, {}).empty());
+}
+
+TEST_CASE("the very samples of another token count are suspect, equal medians are not") {
+  AttemptRecord a = layer({200, 201, 202, 203, 204, 205}), twin = a;
+  twin.id = 7;
+  CHECK(suspicion(a, Cache::cold_weights, {twin}).find("attempt 7") != std::string::npos);
+  std::swap(twin.outcome.samples_us[0], twin.outcome.samples_us[1]);
+  CHECK(suspicion(a, Cache::cold_weights, {twin}).empty());
+  a.outcome.samples_us.resize(3);  // too few to be more than chance
+  twin.outcome.samples_us = a.outcome.samples_us;
+  CHECK(suspicion(a, Cache::cold_weights, {twin}).empty());
+}
