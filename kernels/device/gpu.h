@@ -53,16 +53,16 @@ inline constexpr int kWave = __AMDGCN_WAVEFRONT_SIZE;
 
 #if FSE_HOST
 FSE_D int thread_index() {
-  return host::machine->thread;
+  return host::thread_index();
 }
 FSE_D int block_index() {
-  return host::machine->block;
+  return host::here()->block;
 }
 FSE_D int block_count() {
-  return host::machine->blocks;
+  return host::here()->blocks;
 }
 FSE_D int block_threads() {
-  return host::machine->threads;
+  return host::here()->threads;
 }
 #else
 FSE_D int thread_index() {
@@ -94,7 +94,7 @@ FSE_D int wave_index() {
 
 FSE_D char* dynamic_lds() {
 #if FSE_HOST
-  return host::machine->lds;
+  return host::dynamic_lds();
 #else
   extern __shared__ Vec16 fse_lds[];
   return reinterpret_cast<char*>(fse_lds);
@@ -105,7 +105,7 @@ FSE_D char* dynamic_lds() {
 
 FSE_D int shfl(int v, int lane FSE_CALLED_AT) {
 #if FSE_HOST
-  return host::shuffle(v, lane, {"shfl", file, line});
+  return host::here()->shuffle(host::here(), v, lane & (kWave - 1), {"shfl", file, line});
 #elif FSE_NVIDIA
   return __shfl_sync(~0u, v, lane);
 #else
@@ -124,7 +124,7 @@ FSE_D V shfl_xor(V v, int mask FSE_CALLED_AT) {
 }
 FSE_D u64 ballot(bool v FSE_CALLED_AT) {
 #if FSE_HOST
-  return host::vote(v, {"ballot", file, line});
+  return host::here()->vote(host::here(), v, {"ballot", file, line});
 #elif FSE_NVIDIA
   return __ballot_sync(~0u, v);
 #else
@@ -200,7 +200,7 @@ FSE_D u64 wave_match(int v FSE_CALLED_AT) {
 
 FSE_D void block_sync(FSE_CALLED) {
 #if FSE_HOST
-  host::machine->block_sync(host::machine, {"block_sync", file, line});
+  host::here()->block_sync(host::here(), {"block_sync", file, line});
 #else
   __syncthreads();
 #endif
@@ -208,7 +208,7 @@ FSE_D void block_sync(FSE_CALLED) {
 // Lanes of one wave see each other's LDS writes.
 FSE_D void wave_sync(FSE_CALLED) {
 #if FSE_HOST
-  host::meet({"wave_sync", file, line});
+  host::here()->wave_sync(host::here(), {"wave_sync", file, line});
 #elif FSE_NVIDIA
   __syncwarp();
 #else
@@ -225,7 +225,7 @@ inline constexpr int kLeaving = kBarrierWords / kBarrierStride - 1;
 FSE_D void add_release(unsigned* p) {
 #if FSE_HOST
   __atomic_fetch_add(p, 1u, __ATOMIC_RELEASE);
-  host::machine->progress(host::machine);
+  host::here()->progress(host::here());
 #elif FSE_NVIDIA
   asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(p) : "memory");
 #else
@@ -234,7 +234,7 @@ FSE_D void add_release(unsigned* p) {
 }
 FSE_D unsigned load_acquire(const unsigned* p) {
 #if FSE_HOST
-  host::machine->yield(host::machine);
+  host::here()->yield(host::here());
   return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 #elif FSE_NVIDIA
   unsigned v;
@@ -312,9 +312,9 @@ FSE_D u64 evict_first_policy() {
   return 0;
 #endif
 }
-FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 policy) {
+FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 policy FSE_CALLED_AT) {
 #if FSE_HOST
-  host::machine->copy16(host::machine, lds, global);
+  host::here()->copy(host::here(), lds, global, 16, {"async_copy16", file, line});
 #elif FSE_NVIDIA
   u32 to = static_cast<u32>(__cvta_generic_to_shared(lds));
   // No operation (the table selects %0), but ptxas 13.0 does not look through it. It would move the
@@ -328,8 +328,10 @@ FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 poli
 #endif
 }
 // 4 bytes, in the same way.
-FSE_D void async_copy4(void* lds, const void* global) {
-#if FSE_NVIDIA
+FSE_D void async_copy4(void* lds, const void* global FSE_CALLED_AT) {
+#if FSE_HOST
+  host::here()->copy(host::here(), lds, global, 4, {"async_copy4", file, line});
+#elif FSE_NVIDIA
   asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(
                    static_cast<u32>(__cvta_generic_to_shared(lds))),
                "l"(global)
@@ -346,7 +348,7 @@ FSE_D void prefetch_line([[maybe_unused]] const void* p) {
 }
 FSE_D void async_commit() {
 #if FSE_HOST
-  host::machine->commit(host::machine);
+  host::here()->commit(host::here());
 #elif FSE_NVIDIA
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
@@ -355,7 +357,7 @@ FSE_D void async_commit() {
 template <int kPending>
 FSE_D void async_wait() {
 #if FSE_HOST
-  host::machine->wait(host::machine, kPending);
+  host::here()->wait(host::here(), kPending);
 #elif FSE_NVIDIA
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 #endif

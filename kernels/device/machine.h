@@ -9,18 +9,36 @@ struct Where {
   int line;
 };
 
+// One matrix instruction: operands as one lane's registers hold them.
+enum class MatrixForm { m16n8k16, mfma_16x16x16 };
+enum class MatrixElement { bf16, f16 };
+struct Matrix {
+  unsigned a[4], b[2];  // two 16-bit values to a word, the first one low
+  float d[4];           // accumulators
+};
+
 // The thread that runs now, and what it may ask of the machine. Every thread of a block is a fiber.
 struct Machine {
   int thread, block, threads, blocks;
   char* lds;
+  // This thread's own memory: never shared, so accesses to it are nobody's business.
+  const char* stack;
+  unsigned long stack_bytes;
+
   void (*block_sync)(Machine*, const Where&);
-  // All lanes of a wave meet; the last to come does the work on what each has brought.
-  void (*together)(Machine*, void* mine, void (*work)(void* const* lanes), const Where&);
+  // All lanes of a wave meet.
+  void (*wave_sync)(Machine*, const Where&);
+  int (*shuffle)(Machine*, int value, int lane, const Where&);
+  unsigned long long (*vote)(Machine*, bool, const Where&);
+  void (*multiply)(Machine*, MatrixForm, MatrixElement, Matrix*, const Where&);
+
   void (*yield)(Machine*);     // another thread's turn: this one waits for memory to change
   void (*progress)(Machine*);  // memory that others wait for has changed
-  void (*copy16)(Machine*, void* lds, const void* global);
+  void (*copy)(Machine*, void* lds, const void* global, int bytes, const Where&);
   void (*commit)(Machine*);
   void (*wait)(Machine*, int pending);
+  // Before every load and store of an instance, see watch.h. `code`: the instruction.
+  void (*access)(Machine*, const void* at, int bytes, bool store, const void* code);
 };
 
 }  // namespace fse::gpu::host

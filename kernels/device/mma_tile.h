@@ -62,7 +62,9 @@ FSE_D void multiply(float (&d)[4], const Vec16 (&a)[kRowParts], const Vec16& b F
         {first.w[i], kRowParts == 2 ? last.w[i] : first.w[i + 1], first.w[i + 1], last.w[i + 1]},
         {b.w[i], b.w[i + 1]},
         {d[0], d[1], d[2], d[3]}};
-    host::multiply<kHalf>(m, {"multiply", file, line});
+    host::here()->multiply(
+        host::here(), FSE_MMA_SYNC ? host::MatrixForm::m16n8k16 : host::MatrixForm::mfma_16x16x16,
+        kHalf ? host::MatrixElement::f16 : host::MatrixElement::bf16, &m, {"multiply", file, line});
     for (int j = 0; j < 4; ++j) d[j] = m.d[j];
 #elif FSE_MMA_SYNC
     if constexpr (kHalf)

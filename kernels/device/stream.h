@@ -128,9 +128,11 @@ struct StreamTask {
     if (!kHold && active)
 #pragma unroll
       for (int j = 0; j < kBatch; ++j) load(early[j], j);
-    Scales scales;
-    const char* slot = slices.take(scales);
+    const Scales* its;
+    const char* slot = slices.take(its);
     if (!active) return;
+    Scales scales;  // only there where there is a slice
+    if constexpr (Work::kFp8Weights) scales = *its;
     Vec16 weights[2][kRowParts];
     load_rows<T.rows>(weights[0], slot, 0);
     load_rows<T.rows>(weights[1], slot, 1);

@@ -137,11 +137,10 @@ struct SliceStream {
   }
 
   // The oldest slice has arrived; the slot read before it is filled again.
-  FSE_D const char* take(Scales& its) {
+  FSE_D const char* take(const Scales*& its) {
     async_wait<T.ring - 2>();
     wave_sync();
-    if constexpr (Work::kFp8Weights)
-      its = *reinterpret_cast<const Scales*>(scales + from * kScaleBytes);
+    its = reinterpret_cast<const Scales*>(scales + from * kScaleBytes);
     issue();
     const char* slot = slots + from * (T.rows * kSliceBytes);
     from = from + 1 == T.ring ? 0 : from + 1;

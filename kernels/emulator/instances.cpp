@@ -1,21 +1,15 @@
 #include "kernels/emulator/instances.h"
 
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <fstream>
 #include <set>
-#include <sstream>
 
 #include "core/outcome.h"
-
-extern char** environ;
+#include "kernels/emulator/program.h"
 
 namespace fse {
 
@@ -28,51 +22,19 @@ std::string hash128(const std::string& text) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
-std::string read_text(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
-// Exit status of a program whose messages go to `log`; 127 where it cannot be started.
-int run_program(const std::vector<std::string>& words, const fs::path& log) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 2, log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  pid_t pid = 0;
-  const int error = posix_spawnp(&pid, argv[0], &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return 127;
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
 std::string source_of(const std::vector<JitRequest>& requests) {
   std::set<std::string> headers;
   for (const JitRequest& request : requests) headers.insert(request.header);
-  std::string source;
+  std::string source = "#include \"kernels/device/watch.h\"\n";
   for (const std::string& header : headers)
     source += fmt::format("#include \"kernels/device/{}\"\n", header);
   for (size_t i = 0; i < requests.size(); ++i)
     source += fmt::format(
         "extern \"C\" __attribute__((visibility(\"default\"))) void fse_run_{}(\n"
         "    fse::gpu::host::Machine* machine, const fse::gpu::Args* args) {{\n"
-        "  fse::gpu::host::machine = machine;\n  {}(*args);\n}}\n",
+        "  fse::gpu::host::set_machine(machine);\n  {}(*args);\n}}\n",
         i, requests[i].expression);
   return source;
-}
-
-fs::path temporary_folder() {
-  std::string name = (fs::temp_directory_path() / "fselab-emulator-XXXXXX").string();
-  if (!mkdtemp(name.data()))
-    throw Error(ErrorKind::environment,
-                "cannot make a folder for kernels in " + fs::temp_directory_path().string());
-  return name;
 }
 
 }  // namespace
@@ -88,11 +50,18 @@ HostInstances::HostInstances(const BackendConfig& config, int wave)
                "-g1",
                "-fPIC",
                "-shared",
+               "-fsanitize=thread",  // the calls of watch.h, and not the library it is made for
+               "-nodefaultlibs",
                "-w",
                "-ffp-contract=off",
                "-fno-gnu-unique",
                "-fvisibility=hidden",
                fmt::format("-DFSE_HOST_WAVE={}", wave)} {
+  // Without calls at the ends of functions: an exception could not leave them.
+  if (compiler().starts_with("Clang"))
+    options_.insert(options_.end(), {"-mllvm", "-tsan-instrument-func-entry-exit=0"});
+  else
+    options_.push_back("--param=tsan-instrument-func-entry-exit=0");
   std::string text = compiler();
   for (const std::string& option : options_) text += fmt::format("{}:{};", option.size(), option);
   for (const DeviceHeader& header : read_device_headers(config.device_dir))
@@ -113,8 +82,9 @@ fs::path HostInstances::compile(const std::string& source) const {
   const fs::path input = work / "instances.cpp", log = work / "log", output = work / "instances.so";
   std::ofstream(input) << source;
   std::vector<std::string> words = options_;
-  words.insert(words.end(), {"-I", root_.string(), input.string(), "-o", output.string()});
-  const int status = run_program(words, log);
+  words.insert(words.end(), {"-I", root_.string(), input.string(), "-o", output.string(),
+                             "-lstdc++", "-lm", "-lc", "-lgcc_s"});
+  const int status = run_program(words, 2, log);
   const std::string messages = read_text(log);
   if (status != 0) {
     fs::remove_all(work);
@@ -143,10 +113,15 @@ void HostInstances::prepare(const std::vector<JitRequest>& requests) {
       wanted.push_back(request);
   if (wanted.empty()) return;
   const fs::path file = compile(source_of(wanted));
+  // What is not kept stays as long as it is loaded: errors look up its lines.
+  const fs::path folder = file.parent_path() != cache_dir_ ? file.parent_path() : fs::path();
   const std::shared_ptr<void> library(dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL),
-                                      [](void* handle) { handle ? dlclose(handle) : 0; });
+                                      [folder](void* handle) {
+                                        if (handle) dlclose(handle);
+                                        std::error_code ignored;
+                                        if (!folder.empty()) fs::remove_all(folder, ignored);
+                                      });
   if (!library) throw Error(ErrorKind::environment, fmt::format("cannot load {}", dlerror()));
-  if (file.parent_path() != cache_dir_) fs::remove_all(file.parent_path());
   for (size_t i = 0; i < wanted.size(); ++i) {
     const auto run =
         reinterpret_cast<Run>(dlsym(library.get(), fmt::format("fse_run_{}", i).c_str()));

@@ -1,6 +1,8 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kernels/device/tiles.h"
 
@@ -10,11 +12,20 @@ struct Machine;
 
 namespace fse {
 
+// What a kernel may touch beside its LDS.
+struct DeviceMemory {
+  std::string name;
+  const void* begin;
+  size_t bytes;
+  bool loaded, stored;  // what this kernel may do
+};
+
 // One launch of a kernel on the emulated device.
 struct EmulatedLaunch {
   std::string kernel;  // as errors name it
   void (*run)(gpu::host::Machine*, const gpu::Args*);
   const gpu::Args* args;
+  std::vector<DeviceMemory> memory;  // without overlap
   gpu::Launch launch;
   int wave;
   bool cooperative;  // blocks wait for each other: all run side by side
@@ -23,8 +34,12 @@ struct EmulatedLaunch {
 };
 
 // Runs all blocks. Throws AttemptError(wrong) naming kernel, block, thread, file and line where
-// threads wait for each other in vain, lanes of a wave meet in different places, or a store left
-// its block's LDS.
+// - threads wait for each other in vain, or meet in different places;
+// - two threads touch a byte of LDS, one of them storing, without a barrier between, in whichever
+//   order they ran here;
+// - LDS is read that nobody has written, or that a copy not waited for is still writing;
+// - a load or store is outside the block's LDS and every buffer, or in one that the op does not
+// declare.
 void emulate(const EmulatedLaunch&);
 
 }  // namespace fse

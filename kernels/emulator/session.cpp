@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/outcome.h"
+#include "core/weights_layout.h"
 #include "kernels/emulator/machine.h"
 #include "kernels/gpu/layer.h"
 #include "kernels/guard.h"
@@ -98,6 +99,31 @@ gpu::Args EmulatorSession::args(const Step& step, int set) {
   return a;
 }
 
+std::vector<DeviceMemory> EmulatorSession::device_memory(const Step& step, int set) const {
+  std::vector<DeviceMemory> all{
+      {"the grid barriers", barrier_.data(), barrier_.size() * sizeof barrier_[0], true, true}};
+  const auto among = [](const std::vector<Buf>& some, Buf id) {
+    return std::find(some.begin(), some.end(), id) != some.end();
+  };
+  for (const Buffer& b : plan_.buffers) {
+    const bool stored = among(step.writes, b.id) || among(step.scratch, b.id);
+    all.push_back({to_name(b.id), memory(b.id), static_cast<size_t>(b.bytes()),
+                   stored || among(step.reads, b.id), stored});
+  }
+  const LayerWeights& w = sets_.at(static_cast<size_t>(set));
+  const WeightsLayout l = weights_layout(w.layer, w.shard);
+  const auto add = [&](const char* name, const void* begin, int64_t bytes) {
+    if (begin) all.push_back({name, begin, static_cast<size_t>(bytes), true, false});
+  };
+  add("router", w.router, l.router_bytes);
+  add("selection_bias", w.selection_bias, l.bias_bytes);
+  add("gate_up", w.gate_up, l.indices * l.gate_up_elements() * l.element_bytes);
+  add("down", w.down, l.indices * l.down_elements() * l.element_bytes);
+  add("gate_up_scale", w.gate_up_scale, l.indices * l.gate_up_scales() * 4);
+  add("down_scale", w.down_scale, l.indices * l.down_scales() * 4);
+  return all;
+}
+
 void EmulatorSession::check_guards(const std::string& kernel) const {
   std::string damage;
   for (const Buffer& b : plan_.buffers)
@@ -113,6 +139,7 @@ double EmulatorSession::launch(int step, const Choice& choice, int set) {
   emulate({.kernel = instance,
            .run = instances_->find(instance),
            .args = &a,
+           .memory = device_memory(s, set),
            .launch = choice.kernel->launch(choice.tile, plan_, s, device_),
            .wave = device_.wave,
            .cooperative = choice.kernel->cooperative,

@@ -5,6 +5,7 @@
 
 #include "kernels/device/tiles.h"
 #include "kernels/emulator/instances.h"
+#include "kernels/emulator/machine.h"
 
 namespace fse {
 
@@ -31,6 +32,7 @@ class EmulatorSession final : public Session {
   void compile(std::span<const int> steps, std::span<const Choice>);
   double launch(int step, const Choice&, int set);
   gpu::Args args(const Step&, int set);
+  std::vector<DeviceMemory> device_memory(const Step&, int set) const;
   void check_guards(const std::string& kernel) const;
 
   std::shared_ptr<HostInstances> instances_;

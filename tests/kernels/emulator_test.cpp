@@ -18,6 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kKernels[] = {
+    "product",    "reverse<true>",   "reverse<false>",    "overflow",     "copies_too_far",
+    "unwritten",  "neighbour<true>", "neighbour<false>",  "overwritten",  "bytes_apart",
+    "off_by_one", "off_by_one_load", "stores_into_input", "divergent",    "two_barriers",
+    "two_places", "missing_lanes",   "copied<true>",      "copied<false>"};
+
 // The device headers and one more, whose kernels do wrong on purpose.
 class Faults {
  public:
@@ -26,51 +32,60 @@ class Faults {
     fs::create_directories(device.parent_path());
     fs::copy(fs::path(FSELAB_SOURCE_DIR) / "kernels" / "device", device);
     fs::copy(fs::path(FSELAB_SOURCE_DIR) / "tests" / "kernels" / "faults.h", device / "faults.h");
+    std::ifstream source(device / "faults.h");
+    for (std::string line; std::getline(source, line);) lines_.push_back(line);
     instances_ = std::make_unique<HostInstances>(
         BackendConfig{.device_dir = device, .cache_dir = FSELAB_TEST_CACHE}, wave);
     std::vector<JitRequest> all;
-    for (const char* name : {"product", "reverse<true>", "reverse<false>", "overflow", "divergent",
-                             "two_places", "copied<true>", "copied<false>"})
-      all.push_back({"faults.h", std::string("fse::gpu::") + name});
+    for (const char* name : kKernels) all.push_back({"faults.h", std::string("fse::gpu::") + name});
     instances_->prepare(all);
   }
 
-  void run(const std::string& name, gpu::Args& args, uint64_t seed = 1) {
+  void run(const std::string& name, uint64_t seed = 1) {
     const std::string kernel = "fse::gpu::" + name;
+    gpu::Args args{};
+    args.sorted_pairs = in.data();
+    args.topk_ids = out.data();
+    args.scores = scores.data();
     emulate({.kernel = kernel,
              .run = instances_->find(kernel),
              .args = &args,
+             .memory = {{"sorted_pairs", in.data(), sizeof in, true, false},
+                        {"topk_ids", out.data(), sizeof out, true, true},
+                        {"scores", scores.data(), sizeof scores, true, true}},
              .launch = {.blocks = 1, .threads = name == "product" ? wave_ : 128, .lds_bytes = 2048},
              .wave = wave_,
              .cooperative = false,
              .seed = seed,
              .host_threads = 1});
   }
-  std::string error(const std::string& name) {
-    gpu::Args args{};
-    std::vector<int> ids(128);
-    args.topk_ids = ids.data();
+  // What it says; empty where it runs to its end.
+  std::string error(const std::string& name, uint64_t seed = 1) {
     try {
-      run(name, args);
+      run(name, seed);
     } catch (const AttemptError& e) {
       CHECK(e.status == Status::wrong);
       return e.what();
     }
     return "";
   }
-  std::vector<int> ids(const std::string& name, uint64_t seed) {
-    gpu::Args args{};
-    std::vector<int> in(512), out(512);
-    for (int i = 0; i < 512; ++i) in[static_cast<size_t>(i)] = i;
-    args.sorted_pairs = in.data();
-    args.topk_ids = out.data();
-    run(name, args, seed);
-    return out;
+  // "faults.h:12": the line that has this text.
+  std::string line(const std::string& text) const {
+    for (size_t i = 0; i < lines_.size(); ++i)
+      if (lines_[i].find(text) != std::string::npos) return "faults.h:" + std::to_string(i + 1);
+    throw std::logic_error("faults.h has no line with " + text);
   }
+
+  std::array<int, 512> in{};
+  std::array<int, 64> nothing{};  // no buffer, so that two are not one
+  std::array<int, 512> out{};
+  std::array<int, 64> nothing_either{};
+  std::array<float, 256> scores{};
 
  private:
   int wave_;
   test::TemporaryFolder folder_;
+  std::vector<std::string> lines_;
   std::unique_ptr<HostInstances> instances_;
 };
 
@@ -84,47 +99,108 @@ TEST_CASE("emulator: matrix instructions are the plain product, whichever elemen
   for (const int wave : {32, 64}) {
     CAPTURE(wave);
     Faults faults(wave);
-    gpu::Args args{};
-    std::vector<float> out(16 * 16, -1);
     const int columns = wave == 32 ? 8 : 16;
-    args.scores = out.data();
-    faults.run("product", args);
+    faults.run("product");
     // Row r holds r * 8 + k, column c holds 1 at k == c and 2 at k == 31 - c: no two results agree.
     for (int r = 0; r < 16; ++r)
       for (int c = 0; c < columns; ++c) {
         CAPTURE(r);
         CAPTURE(c);
-        CHECK(out[static_cast<size_t>(r * 16 + c)] == 3 * (r * 8) + c + 2 * (31 - c));
+        CHECK(faults.scores[static_cast<size_t>(r * 16 + c)] == 3 * (r * 8) + c + 2 * (31 - c));
       }
   }
 }
 
-TEST_CASE("emulator: a removed barrier gives other answers under other seeds") {
-  Faults faults(64);
-  for (uint64_t seed = 1; seed < 4; ++seed) {
-    const std::vector<int> right = faults.ids("reverse<true>", seed);
-    for (int i = 0; i < 128; ++i) CHECK(right[static_cast<size_t>(i)] == 127 - i);
-  }
-  CHECK(faults.ids("reverse<false>", 1) != faults.ids("reverse<false>", 2));
-}
-
-TEST_CASE("emulator: copies are not there before they are waited for") {
-  Faults faults(32);
-  const std::vector<int> right = faults.ids("copied<true>", 1);
-  for (int i = 0; i < 512; ++i) CHECK(right[static_cast<size_t>(i)] == i);
-  for (const int early : faults.ids("copied<false>", 1)) CHECK(early == -1);
-}
-
-TEST_CASE("emulator: wrong kernels are named with block, thread, file and line") {
+TEST_CASE("emulator: a removed barrier is a race under every seed") {
   for (const int wave : {32, 64}) {
     CAPTURE(wave);
     Faults faults(wave);
+    for (uint64_t seed = 1; seed < 6; ++seed) {
+      CAPTURE(seed);
+      faults.run("reverse<true>", seed);
+      for (int i = 0; i < 128; ++i) CHECK(faults.out[static_cast<size_t>(i)] == 127 - i);
+      const std::string error = faults.error("reverse<false>", seed);
+      CAPTURE(error);
+      CHECK(has(error, "fse::gpu::reverse<false>, block 0, thread "));
+      // Whichever of the two came second.
+      const bool unwritten = has(error, "which nobody has written");
+      CHECK((unwritten || has(error, "and no barrier is between")));
+      CHECK(has(error, faults.line(unwritten ? "= lds[127 -" : "lds[thread_index()] = thread")));
+    }
+  }
+}
+
+TEST_CASE("emulator: a barrier of a wave orders its lanes only") {
+  for (const int wave : {32, 64}) {
+    CAPTURE(wave);
+    Faults faults(wave);
+    faults.run("neighbour<true>");
+    faults.run("bytes_apart");
+    std::string error;
+    for (uint64_t seed = 1; seed < 40 && !has(error, "race"); ++seed)
+      error = faults.error("neighbour<false>", seed);
+    CHECK(has(error, "of LDS at " + faults.line("lds[thread_index() - 1]")));
+    error = faults.error("overwritten");
+    CAPTURE(error);
+    CHECK(has(error, "race: "));
+    CHECK(has(error, faults.line("= 2;")));
+    CHECK(has(error, faults.line("= lds[thread_index() / 2]")));
+  }
+}
+
+TEST_CASE("emulator: a copy is not there before it is waited for") {
+  for (const int wave : {32, 64}) {
+    CAPTURE(wave);
+    Faults faults(wave);
+    for (size_t i = 0; i < 512; ++i) faults.in[i] = static_cast<int>(i);
+    faults.run("copied<true>");
+    CHECK(faults.in == faults.out);
+    const std::string error = faults.error("copied<false>");
+    CHECK(has(error, "where a copy of thread "));
+    CHECK(has(error, faults.line("async_copy16(lds,") + " was not waited for"));
+    CHECK(has(error, "of LDS at " + faults.line("= lds[i]")));
+    CHECK(has(faults.error("copies_too_far"),
+              "copies 16 bytes outside its 2048 bytes of LDS at " + faults.line("1536")));
+  }
+}
+
+TEST_CASE("emulator: an access outside its memory is named with block, thread, file and line") {
+  for (const int wave : {32, 64}) {
+    CAPTURE(wave);
+    Faults faults(wave);
+    CHECK(faults.error("overflow") ==
+          "fse::gpu::overflow, block 0, thread 0: stores 1 bytes at byte 2048 of its 2048 bytes of "
+          "LDS, at " +
+              faults.line("dynamic_lds()[2048]"));
+    CHECK(faults.error("unwritten") ==
+          "fse::gpu::unwritten, block 0, thread 9: loads byte 84 of LDS at " +
+              faults.line("lds[21]") + ", which nobody has written");
+    CHECK(faults.error("off_by_one") ==
+          "fse::gpu::off_by_one, block 0, thread 127: stores 4 bytes outside every buffer, at " +
+              faults.line("+ 4] = 1") + ": byte 2048 of the 2048 bytes of topk_ids");
+    CHECK(faults.error("off_by_one_load") ==
+          "fse::gpu::off_by_one_load, block 0, thread 0: loads 4 bytes outside every buffer, at " +
+              faults.line("a.sorted_pairs[thread_index() - 1]") +
+              ": byte -4 of the 2048 bytes of sorted_pairs");
     CHECK(
-        has(faults.error("overflow"), "overflow, block 0: a store outside its 2048 bytes of LDS"));
+        has(faults.error("stores_into_input"), "stores 4 bytes into sorted_pairs at " +
+                                                   faults.line("a.sorted_pairs[thread_index()] =") +
+                                                   ", which its op does not declare"));
+  }
+}
+
+TEST_CASE("emulator: threads that do not come to the same place are named with both") {
+  for (const int wave : {32, 64}) {
+    CAPTURE(wave);
+    Faults faults(wave);
     const std::string divergent = faults.error("divergent");
     CHECK(has(divergent, "fse::gpu::divergent, block 0, thread "));
-    CHECK(has(divergent, "waits in vain in block_sync at faults.h:"));
-    CHECK(has(faults.error("two_places"), "lanes of a wave meet in different places: block 0"));
+    CHECK(has(divergent, "waits in vain in block_sync at " + faults.line("!= 5) block_sync")));
+    CHECK(has(faults.error("two_barriers"), "divergent barrier: it is at faults.h:"));
+    CHECK(
+        has(faults.error("two_places"), "lanes of a wave meet in different places: it calls shfl"));
+    CHECK(has(faults.error("missing_lanes"),
+              "waits in vain in shfl at " + faults.line(">= 3) a.topk_ids")));
   }
 }
 
