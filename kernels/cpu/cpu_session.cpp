@@ -5,7 +5,6 @@
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <exception>
 #include <optional>
@@ -18,8 +17,7 @@
 namespace fse {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-double microseconds(Clock::time_point from, Clock::time_point to) {
+double microseconds(Instant from, Instant to) {
   return std::chrono::duration<double, std::micro>(to - from).count();
 }
 
@@ -51,6 +49,7 @@ struct CpuSession::Region {
   std::vector<std::unique_ptr<Barrier>> lane_barriers;  // phase by phase, lane by lane
   std::vector<Counter> counters;
   std::vector<std::atomic<int>> done;
+  std::vector<Instant> done_at;  // valid once done
   RunTimes times;
 
   const std::atomic<int>& given_up;
@@ -63,6 +62,7 @@ struct CpuSession::Region {
         everyone(threads, failed),
         counters(steps),
         done(steps),
+        done_at(steps),
         given_up(failed) {
     for (const Phase& phase : phases)
       for (const Lane& lane : phase)
@@ -140,40 +140,55 @@ void CpuSession::check_choice(const Step& step, const Choice& choice) const {
                            to_text(choice.tile), why));
 }
 
+// Waits for what the step needs of other streams; when it could start, its lane being free since
+// `start`.
+Instant CpuSession::ready_at(Region& region, const Step& step, const Lane& lane,
+                             Instant start) const {
+  for (int needed : step.after) {  // of the own stream: done already
+    const auto at = static_cast<size_t>(needed);
+    if (plan_.steps[at].stream == step.stream || lane.threads == 0) continue;
+    wait_for(region.done[at], region.given_up);
+    start = std::max(start, region.done_at[at]);
+  }
+  return start;
+}
+
+// A step lasts from when its lane was free to when its last thread is done, whenever the threads
+// notice: each may have lost its core in between.
 void CpuSession::run_lane(Region& region, const Lane& lane, Barrier& barrier, int rank,
-                          Scratch& scratch) {
+                          Scratch& scratch, Instant start) {
   for (int i : lane.steps) {
     const auto at = static_cast<size_t>(i);
     const Step& step = plan_.steps[at];
-    for (int needed : step.after)  // of the own stream: done already
-      if (plan_.steps[static_cast<size_t>(needed)].stream != step.stream && lane.threads > 0)
-        wait_for(region.done[static_cast<size_t>(needed)], region.given_up);
-    const auto start = Clock::now();
+    start = ready_at(region, step, lane, start);
     Team team(rank, lane.threads, barrier, region.counters[at].value, scratch);
     region.choices[at].kernel->run_cpu({plan_, step, region.weights, pointers_},
                                        region.choices[at].tile, team);
-    barrier.wait();
-    if (rank != 0) continue;
-    region.times.step_us[at] = microseconds(start, Clock::now());
-    region.done[at].store(1, std::memory_order_release);
+    const Instant end = barrier.wait();
+    if (rank == 0) {
+      region.times.step_us[at] = microseconds(start, end);
+      region.done_at[at] = end;
+      region.done[at].store(1, std::memory_order_release);
+    }
+    start = end;
   }
 }
 
 void CpuSession::run_thread(Region& region, int rank) {
-  region.everyone.wait();
-  const auto start = Clock::now();
+  const Instant start = region.everyone.wait();
+  Instant now = start;
   size_t next_barrier = 0;
   for (const Phase& phase : region.phases) {
     int first = 0;  // rank of the lane's first thread
     for (const Lane& lane : phase) {
       Barrier& barrier = *region.lane_barriers[next_barrier++];
       if (rank >= first && rank < first + lane.threads)
-        run_lane(region, lane, barrier, rank - first, scratch_[static_cast<size_t>(rank)]);
+        run_lane(region, lane, barrier, rank - first, scratch_[static_cast<size_t>(rank)], now);
       first += lane.threads;
     }
-    region.everyone.wait();
+    now = region.everyone.wait();
   }
-  if (rank == 0) region.times.layer_us = microseconds(start, Clock::now());
+  if (rank == 0) region.times.layer_us = microseconds(start, now);
 }
 
 // A step on the threads that it has in the layer.

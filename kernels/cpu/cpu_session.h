@@ -27,7 +27,8 @@ class CpuSession final : public Session {
   void check_guards();
   void check_choice(const Step&, const Choice&) const;
   void run_thread(Region&, int rank);
-  void run_lane(Region&, const Lane&, Barrier&, int lane_rank, Scratch&);
+  void run_lane(Region&, const Lane&, Barrier&, int lane_rank, Scratch&, Instant start);
+  Instant ready_at(Region&, const Step&, const Lane&, Instant) const;
   std::vector<Phase> alone(int step, int threads) const;
   RunTimes run_phases(std::span<const Choice>, int set, const std::vector<int>& steps);
   const Buffer& buffer(Buf) const;

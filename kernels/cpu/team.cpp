@@ -31,15 +31,18 @@ void spin_until(const Done& done, const std::atomic<int>& given_up) {
 
 }  // namespace
 
-void Barrier::wait() {
-  if (threads_ == 1) return;
+Instant Barrier::wait() {
+  if (threads_ == 1) return Instant::clock::now();
   const int generation = generation_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
+    const Instant now = Instant::clock::now();
+    released_ = now;
     generation_.store(generation + 1, std::memory_order_release);
-    return;
+    return now;
   }
   spin_until([&] { return generation_.load(std::memory_order_acquire) != generation; }, given_up_);
+  return released_;
 }
 
 void wait_for(const std::atomic<int>& flag, const std::atomic<int>& given_up) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -25,18 +26,22 @@ struct CpuArgs {
 // Thrown where a thread waits for others of which one has given up: it has thrown something else.
 struct GivenUp {};
 
+// When the last of some threads came: the same instant for all of them, however late each notices.
+using Instant = std::chrono::steady_clock::time_point;
+
 // Threads that wait for each other: spins briefly, then yields (cores may be shared). Waiting
-// throws GivenUp once `given_up` is nonzero.
+// returns when the last one came, and throws GivenUp once `given_up` is nonzero.
 class Barrier {
  public:
   Barrier(int threads, const std::atomic<int>& given_up) : threads_(threads), given_up_(given_up) {}
-  void wait();
+  Instant wait();
 
  private:
   const int threads_;
   const std::atomic<int>& given_up_;
   std::atomic<int> arrived_{0};
   std::atomic<int> generation_{0};
+  Instant released_;  // written by the last to come, read by all before any of them comes again
 };
 
 // Spins, then yields, until `flag` is nonzero, or throws GivenUp.

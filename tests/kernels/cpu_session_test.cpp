@@ -194,6 +194,31 @@ TEST_CASE("a kernel that throws ends the run, not the process, and the session g
   CHECK(test::relative_error(layer.session->read(Buf::out), layer.reference[Buf::out]) < 1e-5);
 }
 
+TEST_CASE("a step lasts until its slowest thread is done, whenever the first one gets to look") {
+  // Eight threads per core: the first is often late at a barrier, and early at the next.
+  const int threads = 8 * static_cast<int>(std::thread::hardware_concurrency());
+  CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {}, 4, threads);
+  const std::vector<Choice> right = default_choices(layer.plan, layer.device);
+  std::vector<KernelDef> kernels;
+  for (const Choice& choice : right) {
+    kernels.push_back(*choice.kernel);
+    kernels.back().run_cpu = [](const CpuArgs&, const Tile&, Team& t) {
+      if (t.rank() == t.size() / 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    };
+  }
+  std::vector<Choice> slow = right;
+  for (size_t i = 0; i < slow.size(); ++i) slow[i].kernel = &kernels[i];
+  for (int round = 0; round < 20; ++round) {
+    const RunTimes times = layer.session->run(slow, 0);
+    double steps = 0;
+    for (const double us : times.step_us) {
+      CHECK(us >= 1000);
+      steps += us;
+    }
+    CHECK(steps <= times.layer_us * (1 + 1e-9));
+  }
+}
+
 TEST_CASE("shares cover everything once, in whole grains") {
   std::atomic<int64_t> counter{0};
   std::atomic<int> nobody{0};
