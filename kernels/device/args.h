@@ -76,11 +76,11 @@ struct Args {
   void* shared_h;
   void* shared_out;
   void* out;
-  // Grid barriers of the cooperative form: kBarrierWords words, zero before the first launch; every
-  // launch leaves them as it found them.
+  // Grid barriers of the cooperative form: kBarrierWords words, zero before the first launch. What
+  // a launch leaves in them the next one expects, whichever tile it has.
   unsigned* barrier;
 };
 
-inline constexpr int kBarrierWords = 256;
+inline constexpr int kBarrierWords = 128;  // of 4 barriers
 
 }  // namespace fse::gpu

@@ -218,9 +218,11 @@ FSE_D void wave_sync(FSE_CALLED) {
 }
 
 // ---- barriers of the whole grid: all blocks are resident (cooperative launch). One counter each,
-// kBarrierStride words apart; kLeaving is the counter behind the last of them.
+// kBarrierStride words apart. Every launch uses the first and the last, each once. Nobody waits for
+// counters to become 0 again: block 0 clears the last one before it arrives at the first, and the
+// others behind the last, where nobody needs them any more.
 inline constexpr int kBarrierStride = 32;
-inline constexpr int kLeaving = kBarrierWords / kBarrierStride - 1;
+inline constexpr int kLastBarrier = kBarrierWords / kBarrierStride - 1;
 
 FSE_D void add_release(unsigned* p) {
 #if FSE_HOST
@@ -248,22 +250,19 @@ FSE_D unsigned load_acquire(const unsigned* p) {
 // What this block has written is seen by whoever waits at the same barrier.
 FSE_D void grid_arrive(unsigned* barriers, int which) {
   block_sync();
-  if (thread_index() == 0) add_release(barriers + which * kBarrierStride);
+  if (thread_index() != 0) return;
+  if (which == 0 && block_index() == 0) barriers[kLastBarrier * kBarrierStride] = 0;
+  add_release(barriers + which * kBarrierStride);
 }
-FSE_D void grid_wait(const unsigned* barriers, int which) {
-  if (thread_index() == 0)
+FSE_D void grid_wait(unsigned* barriers, int which) {
+  if (thread_index() == 0) {
     while (load_acquire(barriers + which * kBarrierStride) !=
            static_cast<unsigned>(block_count())) {
     }
+    if (which == kLastBarrier && block_index() == 0)
+      for (int i = 0; i < kLastBarrier; ++i) barriers[i * kBarrierStride] = 0;
+  }
   block_sync();
-}
-// After the last barrier: the last block to leave makes all counters 0 for the next launch.
-FSE_D void grid_leave(unsigned* barriers) {
-  if (thread_index() != 0) return;
-  if (atomicAdd(barriers + kLeaving * kBarrierStride, 1u) + 1 !=
-      static_cast<unsigned>(block_count()))
-    return;
-  for (int i = 0; i <= kLeaving; ++i) barriers[i * kBarrierStride] = 0;
 }
 
 // ---- a kernel that was launched while its predecessor ends

@@ -59,8 +59,8 @@ inline float expf(float v) {
 inline float __expf(float v) {
   return __builtin_expf(v);
 }
-inline unsigned atomicAdd(unsigned* p, unsigned v) {
-  return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+inline unsigned atomicOr(unsigned* p, unsigned v) {
+  return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);
 }
 inline float __fadd_rn(float a, float b) {  // compiled without contraction or reordering
   return a + b;

@@ -12,57 +12,64 @@ namespace fse::gpu {
 
 // Waves of all blocks, or of each block alone, route the tokens. In the latter case every block
 // stores the same words: what it reads back is its own.
-template <LayerTile T, Shape S>
-FSE_D void route_tokens(const Args& a, char* lds) {
+template <LayerTile T, Shape S, class Store>
+FSE_D void route_tokens(const Args& a, char* lds, const Store& store) {
   const int wave = wave_index();
   char* own = lds + wave * (topk_lds({0, T.warps}, S, a.r) / T.warps);
   const int first = T.spread ? wave * block_count() + block_index() : wave;
   const int stride = T.warps * (T.spread ? block_count() : 1);
-  for (i64 t = first; t < a.n.tokens; t += stride) topk_token<S>(a, t, own);
+#pragma unroll 1
+  for (i64 t = first; t < a.n.tokens; t += stride) topk_token<S>(a, t, own, store);
 }
 
-// From the dispatch on; `barrier` is the first that is free.
 template <LayerTile T, Shape S>
-FSE_D void expert_ops(const Args& a, char* lds, int barrier) {
-  if constexpr (T.owned != 0) {
-    owned_ops<T, S>(a, lds, barrier);
+FSE_D void route(const Args& a, char* lds) {
+  if constexpr (T.owned == 1) {
+    const int at = owned_layout(T, S, a.n, a.r).choices;
+    int* ids = reinterpret_cast<int*>(lds + at);
+    float* weights = reinterpret_cast<float*>(ids + a.n.tokens * a.n.choices);
+    route_tokens<T, S>(a, lds, KeepChoice{a, ids, weights});
   } else {
-    const BuildFromOffsets<false, S> plan{lds};
-    // Every block sorts for itself and stores the same words, as above.
-    dispatch_op<dispatch_waves(T)>(a, lds);
-    block_sync();
-    stream_op<stage1_tile(T), S, kStage1>(a, lds, plan, [] {});
-    grid_arrive(a.barrier, barrier);
-    stream_op<stage2_tile(T), S, kStage2>(a, lds, plan, [&] { grid_wait(a.barrier, barrier); });
-    grid_arrive(a.barrier, barrier + 1);
-    grid_wait(a.barrier, barrier + 1);
-    combine_op<S>(a, block_index(), block_count());
+    route_tokens<T, S>(a, lds, StoreChoice{a});
   }
-  grid_leave(a.barrier);
-}
-
-template <LayerTile T, Shape S>
-__global__ void __launch_bounds__(T.warps* kWave, 1) experts(const Args a) {
-  static_assert(why_not(T)[0] == 0, "experts: the tile is not legal, see why_not(LayerTile)");
-  expert_ops<T, S>(a, dynamic_lds(), 0);
-}
-
-template <LayerTile T, Shape S>
-__global__ void __launch_bounds__(T.warps* kWave, 1) layer(const Args a) {
-  static_assert(why_not(T)[0] == 0, "layer: the tile is not legal, see why_not(LayerTile)");
-  char* lds = dynamic_lds();
-  stream_op<gate_tile(T), S, kGate>(a, lds, BuildFromOffsets<false, S>{lds},
-                                    [&] { prefetch_slots<S>(a); });
-  grid_arrive(a.barrier, 0);
-  grid_wait(a.barrier, 0);
-  route_tokens<T, S>(a, lds);
   if constexpr (T.spread != 0) {
     grid_arrive(a.barrier, 1);
     grid_wait(a.barrier, 1);
   } else {
     block_sync();
   }
-  expert_ops<T, S>(a, lds, 2);
+}
+
+template <LayerTile T, Shape S>
+FSE_D void staged_ops(const Args& a, char* lds) {
+  const BuildFromOffsets<false, S> plan{lds};
+  // Every block sorts for itself and stores the same words, as above.
+  dispatch_op<dispatch_waves(T)>(a, lds);
+  block_sync();
+  stream_op<stage1_tile(T), S, kStage1>(
+      a, lds, plan, [] {}, [] {});
+  grid_arrive(a.barrier, 2);
+  stream_op<stage2_tile(T), S, kStage2>(
+      a, lds, plan, [&] { grid_wait(a.barrier, 2); }, [] {});
+  grid_arrive(a.barrier, kLastBarrier);
+  grid_wait(a.barrier, kLastBarrier);
+  combine_op<S>(a, block_index(), block_count());
+}
+
+template <LayerTile T, Shape S>
+__global__ void __launch_bounds__(T.warps* kWave, 1) layer(const Args a) {
+  static_assert(why_not(T)[0] == 0, "layer: the tile is not legal, see why_not(LayerTile)");
+  char* lds = dynamic_lds();
+  stream_op<gate_tile(T), S, kGate>(
+      a, lds, BuildFromOffsets<false, S>{lds}, [] {}, [] {});
+  grid_arrive(a.barrier, 0);
+  prefetch_slots<S>(a);
+  grid_wait(a.barrier, 0);
+  route<T, S>(a, lds);
+  if constexpr (T.owned != 0)
+    owned_ops<T, S>(a, lds);
+  else
+    staged_ops<T, S>(a, lds);
 }
 
 }  // namespace fse::gpu

@@ -1,82 +1,236 @@
 #pragma once
 // The expert part of a layer of few tokens: every block sorts the pairs in LDS, and in stage 2 owns
 // 16 rows of the output, so that there is no y, no combine, and one grid barrier less.
-#include "kernels/device/gpu.h"
 #include "kernels/device/layer_tile.h"
 #include "kernels/device/stream.h"
 
 namespace fse::gpu {
 
+// What both stages work on: the units, and a token and a weight for each of their rows.
 struct OwnedPlan {
   UnitList list;
-  const int* pairs;
+  const int* tokens;
   const float* weights;
 
   template <class Work>
   FSE_D void operator()(Work& work) const {
     work.list = list;
-    work.pairs = pairs;
+    work.tokens = tokens;
     work.weights = weights;
     work.staged = true;
   }
 };
 
-// A thread for each pair: it counts the pairs before its own, (id, pair) ascending. Empty pairs
-// come last and belong to no unit. One unit per expert.
-FSE_D OwnedPlan plan_owned(const Args& a, char* lds, const OwnedLayout& at) {
-  const int pairs = a.n.tokens * a.n.choices, me = thread_index();
-  int* sorted = reinterpret_cast<int*>(lds + at.pairs);
-  float* weights = reinterpret_cast<float*>(lds + at.weights);
-  int* ids = reinterpret_cast<int*>(lds + at.ids);
-  u32* words = reinterpret_cast<u32*>(lds + at.units);
-  int* unsorted = reinterpret_cast<int*>(words);  // until there are units
-  const int id = me < pairs ? a.topk_ids[me] : -1;
-  const float weight = me < pairs ? a.topk_weights[me] : 0.f;
-  const int key = id >= 0 && id < a.n.expert_count ? id : a.n.expert_count;
-  if (me < pairs) unsorted[me] = key;
-  block_sync();
-  int row = 0;
-  if (me < pairs) {
-#pragma unroll 8
-    for (int p = 0; p < pairs; ++p) row += unsorted[p] < key || (unsorted[p] == key && p < me);
-    sorted[row] = me;
-    weights[row] = weight;
-    ids[row] = key;
+// A token's choices, as every block keeps them in LDS; one block stores them, too.
+struct KeepChoice {
+  const Args& a;
+  int* ids;
+  float* weights;
+  FSE_D void operator()(i64 token, int choice, int id, float weight) const {
+    const i64 pair = token * a.n.choices + choice;
+    ids[pair] = id;
+    weights[pair] = weight;
+    if (block_index() != 0) return;
+    a.topk_ids[pair] = id;
+    a.topk_weights[pair] = weight;
   }
-  block_sync();
-  // The thread of an expert's first row writes its unit. Word 2 * pairs counts them.
-  if (me < pairs) {
-    const int expert = ids[me];
-    int unit = 0, count = 0;
-#pragma unroll 8
-    for (int r = 0; r < pairs; ++r) {
-      const bool first = r == 0 || ids[r - 1] != ids[r];
-      unit += first && r < me;
-      count += ids[r] == expert;
-    }
-    const bool first = me == 0 || ids[me - 1] != expert;
-    if (first && expert < a.n.expert_count) {
-      u32 tokens = 0;
-      for (int r = me; r < me + count; ++r) tokens |= 1u << sorted[r] / a.n.choices;
-      words[2 * unit] = static_cast<u32>(expert) | static_cast<u32>(count) << 16 | tokens << 24;
-      words[2 * unit + 1] = static_cast<u32>(me);
-    }
-    // The last row knows how many units there are.
-    if (me == pairs - 1)
-      words[2 * pairs] = static_cast<u32>(unit + (first && expert < a.n.expert_count) -
-                                          (!first && expert == a.n.expert_count));
+};
+
+// The sorted pairs of a few tokens, and their units, by one wave: experts as they appear, each with
+// a bit per token. No counter waits for another wave, and no expert without tokens is looked at.
+struct FewPairs {
+  const Args& a;
+  const int* ids;  // in token order
+  u32* bits;
+  int* first_rows;
+  u32* units;
+  int* count;
+
+  // The pair of this lane in turn `base`: its token and expert, which is -1 where it is empty.
+  FSE_D int expert_of(int pair) const {
+    const int id = pair < a.n.tokens * a.n.choices ? ids[pair] : -1;
+    return id < a.n.expert_count ? id : -1;
   }
-  block_sync();
-  return {{words, static_cast<int>(words[2 * pairs])}, sorted, weights};
+  FSE_D void mark() const {
+    const int pairs = a.n.tokens * a.n.choices;
+#pragma unroll 1
+    for (int pair = lane_index(); pair < pairs; pair += kWave)
+      if (const int id = expert_of(pair); id >= 0) bits[id] = 0;
+    wave_sync();
+#pragma unroll 1
+    for (int pair = lane_index(); pair < pairs; pair += kWave)
+      if (const int id = expert_of(pair); id >= 0) atomicOr(bits + id, 1u << pair / a.n.choices);
+    wave_sync();
+  }
+  FSE_D void place() const {
+    int unit = 0, row = 0;
+#pragma unroll 1
+    for (int base = 0; base < a.n.tokens * a.n.choices; base += kWave) {
+      const int id = expert_of(base + lane_index()), token = (base + lane_index()) / a.n.choices;
+      const u32 mine = id >= 0 ? bits[id] : 0;
+      const bool first = id >= 0 && (mine & ((1u << token) - 1)) == 0;
+      const int rows = first ? popcount(mine) : 0;
+      const u64 firsts = ballot(first);
+      const int rows_up_to = wave_inclusive_sum(rows);
+      if (first) {
+        const int at = 2 * (unit + popcount(firsts & lanes_below()));
+        first_rows[id] = row + rows_up_to - rows;
+        units[at] = static_cast<u32>(id) | static_cast<u32>(rows) << 16 | mine << 24;
+        units[at + 1] = static_cast<u32>(row + rows_up_to - rows);
+      }
+      unit += popcount(firsts);
+      row += shfl(rows_up_to, kWave - 1);
+    }
+    if (lane_index() == 0) *count = unit;
+  }
+};
+
+// The pairs by expert, then by token, without a counting order: each expert has a bit per token.
+template <LayerTile T>
+struct OwnedSort {
+  const Args& a;
+  const int* ids;  // in token order
+  const float* choice_weights;
+  u32* bits;
+  int* first_rows;
+  int* tokens;
+  float* weights;
+  u32* units;
+  int* scratch;
+
+  FSE_D OwnedSort(const Args& args, char* lds, const OwnedLayout& at) : a(args) {
+    int* kept = reinterpret_cast<int*>(lds + at.choices);
+    ids = T.owned == 1 ? kept : a.topk_ids;
+    choice_weights =
+        T.owned == 1 ? reinterpret_cast<float*>(kept + a.n.tokens * a.n.choices) : a.topk_weights;
+    bits = reinterpret_cast<u32*>(lds + at.bits);
+    first_rows = reinterpret_cast<int*>(lds + at.first_rows);
+    tokens = reinterpret_cast<int*>(lds + at.tokens);
+    weights = reinterpret_cast<float*>(lds + at.weights);
+    units = reinterpret_cast<u32*>(lds + at.units);
+    scratch = reinterpret_cast<int*>(lds + at.scratch);
+  }
+
+  // Calls body(pair, token, id) for the pairs of this thread that are not empty.
+  template <class Body>
+  FSE_D void for_each_pair(Body body) const {
+#pragma unroll 1
+    for (int pair = thread_index(); pair < a.n.tokens * a.n.choices; pair += block_threads()) {
+      const int id = ids[pair];
+      if (id >= 0 && id < a.n.expert_count) body(pair, pair / a.n.choices, id);
+    }
+  }
+  FSE_D u32* of(int expert) const {
+    return bits + expert * token_words(a.n);
+  }
+  FSE_D int rows_of(int expert) const {
+    int rows = 0;
+#pragma unroll 1
+    for (int w = 0; w < token_words(a.n); ++w) rows += popcount(of(expert)[w]);
+    return rows;
+  }
+  FSE_D static int units_of(int rows) {
+    return ceil_div(rows, T.width);
+  }
+
+  FSE_D void mark() const {
+#pragma unroll 1
+    for (int i = thread_index(); i < a.n.expert_count * token_words(a.n); i += block_threads())
+      bits[i] = 0;
+    block_sync();
+    for_each_pair([&](int, int token, int id) { atomicOr(of(id) + token / 32, 1u << token % 32); });
+    block_sync();
+  }
+
+  // Units below 2^15, rows below 2^16: sums of both in one word. Returns the number of units.
+  FSE_D int place_experts() const {
+    const int share = ceil_div(a.n.expert_count, block_threads()), thread = thread_index();
+    const int first = smaller(thread * share, a.n.expert_count);
+    const int last = smaller(first + share, a.n.expert_count);
+    int mine = 0;
+#pragma unroll 1
+    for (int e = first; e < last; ++e) mine += units_of(rows_of(e)) << 16 | rows_of(e);
+    const int inclusive = wave_inclusive_sum(mine);
+    if (lane_index() == kWave - 1) scratch[thread / kWave] = inclusive;
+    block_sync();
+    const int waves = block_threads() / kWave, wave = thread / kWave;
+    const int up_to = wave_inclusive_sum(lane_index() < waves ? scratch[lane_index()] : 0);
+    const int before = (wave > 0 ? shfl(up_to, wave - 1) : 0) + inclusive - mine;
+    int unit = before >> 16, row = before & 0xffff;
+#pragma unroll 1
+    for (int e = first; e < last; ++e) {
+      const int rows = rows_of(e);
+      first_rows[e] = row;
+#pragma unroll 1
+      for (int begin = 0; begin < rows; begin += T.width, ++unit) {
+        const u32 count = static_cast<u32>(smaller(T.width, rows - begin));
+        units[2 * unit] = static_cast<u32>(e) | count << 16;
+        units[2 * unit + 1] = static_cast<u32>(row + begin);
+      }
+      row += rows;
+    }
+    block_sync();
+    return shfl(up_to, waves - 1) >> 16;
+  }
+
+  // All of it; returns the number of units.
+  FSE_D int place() const {
+    int count = 0;
+    if constexpr (T.owned == 1) {
+      if (wave_index() == 0) {
+        const FewPairs few{a, ids, bits, first_rows, units, scratch};
+        few.mark();
+        few.place();
+      }
+      block_sync();
+      count = *scratch;
+    } else {
+      mark();
+      count = place_experts();
+    }
+    place_pairs();
+    return count;
+  }
+  FSE_D void place_pairs() const {
+    for_each_pair([&](int pair, int token, int id) {
+      int row = first_rows[id];
+#pragma unroll 1
+      for (int w = 0; w < token / 32; ++w) row += popcount(of(id)[w]);
+      row += popcount(of(id)[token / 32] & ((1u << token % 32) - 1));
+      tokens[row] = token;
+      weights[row] = choice_weights[pair];
+    });
+    block_sync();
+  }
+};
+
+// While stage 1 ends and blocks wait for each other, the memory has nothing to do: this block's
+// rows of the first units' down matrices come closer, as much of them as the ring takes at once.
+template <Shape S>
+FSE_D void prefetch_owned(const Args& a, const UnitList& list) {
+  constexpr int kLine = 128, kBytes = 16 * row_bytes(kStage2, S), kLines = ceil_div(kBytes, kLine);
+  const int lines = smaller(list.count, larger(1, 65536 / kBytes)) * kLines;
+  if (block_index() >= S.hidden / 16) return;
+#pragma unroll 1
+  for (int i = thread_index(); i < lines; i += block_threads()) {
+    const i64 expert = list.words[2 * (i / kLines)] & 0xffff;
+    const i64 row = expert * S.hidden + 16 * block_index();
+    prefetch_line(static_cast<const char*>(a.down) + row * row_bytes(kStage2, S) +
+                  i % kLines * kLine);
+  }
 }
 
 template <LayerTile T, Shape S>
-FSE_D void owned_ops(const Args& a, char* lds, int barrier) {
-  const OwnedLayout at = owned_layout(T, a.n);
-  const OwnedPlan plan = plan_owned(a, lds, at);
-  stream_op<stage1_tile(T), S, kStage1>(a, lds, plan, [] {});
-  grid_arrive(a.barrier, barrier);
-  stream_op<stage2_tile(T), S, kOwnedStage2>(a, lds, plan, [&] { grid_wait(a.barrier, barrier); });
+FSE_D void owned_ops(const Args& a, char* lds) {
+  const OwnedLayout at = owned_layout(T, S, a.n, a.r);
+  const OwnedSort<T> sort(a, lds, at);
+  const UnitList list{sort.units, sort.place()};
+  const OwnedPlan plan{list, sort.tokens, sort.weights};
+  stream_op<stage1_tile(T), S, kStage1>(
+      a, lds, plan, [] {}, [&] { prefetch_owned<S>(a, list); });
+  grid_arrive(a.barrier, kLastBarrier);
+  stream_op<stage2_tile(T), S, kOwnedStage2>(
+      a, lds, plan, [&] { grid_wait(a.barrier, kLastBarrier); }, [] {});
 }
 
 }  // namespace fse::gpu

@@ -35,13 +35,15 @@ struct StreamTask {
   Token held[kHold ? kTurns : 1][kHold ? kGroups : kBatch];
   Token ahead[kAhead ? kTurns : 1][kAhead ? kGroups : 1];
   float sums[kGroups][4];
-  float owned[4] = {0, 0, 0, 0};  // kOwnedStage2: of all units so far, weighted
+  float owned[4] = {0, 0, 0, 0};  // kOwnedColumns: of all units so far, weighted
   int unit_index = -1, ahead_index = -1;
   Unit unit{};
   int first_row = 0;
   bool live = false;
 
-  FSE_D StreamTask(Work& w, Slices& s, float* p) : work(w), slices(s), partials(p) {}
+  FSE_D StreamTask(Work& w, Slices& s, float* p) : work(w), slices(s), partials(p) {
+    if constexpr (Work::kOwned && !Work::kOwnedColumns) clear_own();
+  }
 
   FSE_D void begin_tile(int tile) {
     live = tile < slices.range.last;
@@ -50,10 +52,10 @@ struct StreamTask {
 #pragma unroll
       for (int i = 0; i < 4; ++i) sums[j][i] = 0;
     if (!live) return;
-    first_row = tile % slices.tiles * Work::kFirstRow;
-    const int u = tile / slices.tiles;
+    const int u = unit_of(tile, slices.tiles);
+    first_row = (tile - u * slices.tiles) * Work::kFirstRow;
     if (u == unit_index) return;
-    const bool same_tokens = T.dense && unit_index >= 0;
+    const bool same_tokens = kOp == kStage1 && T.dense && unit_index >= 0;
     unit_index = u;
     unit = work.unit(u);
     if (same_tokens) return;
@@ -78,8 +80,8 @@ struct StreamTask {
   // The tokens of the unit of a tile to come.
   FSE_D void look_ahead(int tile) {
     if constexpr (kAhead) {
-      if (tile >= slices.range.last || tile / slices.tiles == unit_index) return;
-      ahead_index = tile / slices.tiles;
+      if (tile >= slices.range.last || unit_of(tile, slices.tiles) == unit_index) return;
+      ahead_index = unit_of(tile, slices.tiles);
       load_unit(ahead, ahead_index);
     }
   }
@@ -177,7 +179,8 @@ struct StreamTask {
   // The team's sums become results. Buffers alternate: a warp writes the next tile's sums only
   // after the barrier behind which nobody reads this one's.
   FSE_D void end_tile(int step) {
-    if constexpr (kOp == kOwnedStage2) return add_owned();
+    if constexpr (Work::kOwnedColumns) return add_owned();
+    if constexpr (Work::kOwned) return add_gathered();
     const int used = live ? work.columns(unit) : 0;
     float* mine = partial(step, wave_index());
 #pragma unroll
@@ -194,27 +197,56 @@ struct StreamTask {
     if (live) reduce(step);
     if constexpr (kBuffers == 1) sync();
   }
-  // A column is the same token in every unit, so its results stay here until the last unit.
+  // A dense column is the same token in every unit, so its results stay here until the last unit.
   FSE_D void add_owned() {
-    static_assert(kOp != kOwnedStage2 || kGroups == 1);
+    static_assert(!Work::kOwnedColumns || kGroups == 1);
     if (!live) return;
 #pragma unroll
     for (int i = 0; i < 4; ++i)
       if (const int token = result_column(i); work.has_column(unit, token))
         owned[i] += sums[0][i] * work.weights[work.row_of(unit, token)];
   }
+  // Else they are added in LDS that is this warp's alone, [token][row].
+  FSE_D float* own() const {
+    return partials + wave_index() * (work.a.n.tokens * kPitch);
+  }
+  FSE_D void clear_own() {
+    float* mine = own();  // every lane asks: it is a wave operation
+#pragma unroll 1
+    for (int i = lane_index(); i < work.a.n.tokens * kPitch; i += kWave) mine[i] = 0;
+    wave_sync();
+  }
+  FSE_D void add_gathered() {
+    if (!live) return;
+    float* mine = own();
+#pragma unroll
+    for (int j = 0; j < kGroups; ++j) {
+      if (j * kColumns >= unit.count) break;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int column = j * kColumns + result_column(i), row = unit.begin + column;
+        if (column < unit.count)
+          mine[work.tokens[row] * kPitch + result_row(i)] += sums[j][i] * work.weights[row];
+      }
+    }
+    wave_sync();  // the next unit's results of a token may come from another lane
+  }
   // The block's output rows, all warps' sums in order.
   FSE_D void end_owned() {
-    float* mine = partial(0, wave_index());
+    if constexpr (Work::kOwnedColumns) {
+      float* mine = partial(0, wave_index());
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (result_column(i) < T.width) mine[result_column(i) * kPitch + result_row(i)] = owned[i];
+      for (int i = 0; i < 4; ++i)
+        if (result_column(i) < T.width) mine[result_column(i) * kPitch + result_row(i)] = owned[i];
+    }
     block_sync();
+    const int pitch = (Work::kOwnedColumns ? T.width : work.a.n.tokens) * kPitch;
+#pragma unroll 1
     for (int item = thread_index(); item < work.a.n.tokens * 16; item += block_threads()) {
       const int token = item / 16, row = block_index() * 16 + item % 16;
       float sum = 0;
 #pragma unroll
-      for (int w = 0; w < T.warps; ++w) sum += partial(0, w)[token * kPitch + item % 16];
+      for (int w = 0; w < T.warps; ++w) sum += partials[w * pitch + token * kPitch + item % 16];
       if (row < S.hidden)
         static_cast<u16*>(work.a.out)[i64{token} * S.hidden + row] = to_activation<S.format>(sum);
     }
@@ -232,10 +264,11 @@ struct StreamTask {
     const int limit = kOp == kMlp1 ? S.intermediate : work.row_limit(unit.expert);
     // The warps take turns, so that the work of a few results does not always fall to one.
     const int me = (slices.member * kWave + lane_index() + step * kWave) % kThreads;
+#pragma unroll 1
     for (int item = me; item < unit.count * Work::kOutputs; item += kThreads) {
       const int m = item / Work::kOutputs, row = item % Work::kOutputs;
       if (first_row + row >= limit) continue;
-      const int column = T.dense ? work.pairs[unit.begin + m] / work.a.n.choices : m;
+      const int column = T.dense ? work.token_of(unit.begin + m) : m;
       const float* p = from + column * kPitch + row;
       float value = 0, up = 0;
 #pragma unroll
@@ -250,9 +283,9 @@ struct StreamTask {
 
 // The whole op. `plan` fills in the work, waiting for what that needs (stage 1: the dispatch);
 // `before_tokens` returns when the activations are there. Between the two the first weights are
-// already on their way.
-template <StreamTile T, Shape S, int kOp, class Plan, class Before>
-FSE_D void stream_op(const Args& a, char* lds, Plan plan, Before before_tokens) {
+// already on their way. When all of them are, `at_last` may send for what comes after this op.
+template <StreamTile T, Shape S, int kOp, class Plan, class Before, class Last>
+FSE_D void stream_op(const Args& a, char* lds, Plan plan, Before before_tokens, Last at_last) {
   using Task = StreamTask<T, S, kOp>;
   StreamWork<T, S, kOp> work(a);
   plan(work);
@@ -263,9 +296,13 @@ FSE_D void stream_op(const Args& a, char* lds, Plan plan, Before before_tokens) 
   before_tokens();
 
   Task task(work, stream, reinterpret_cast<float*>(lds + stream_layout(kOp, T, a.n).partials));
+#pragma unroll 1
   for (int step = 0; step < range.steps; ++step) {
     task.begin_tile(range.at(step, stream.team));
-    if (step + 1 < range.steps) task.look_ahead(range.at(step + 1, stream.team));
+    if (step + 1 < range.steps)
+      task.look_ahead(range.at(step + 1, stream.team));
+    else
+      at_last();
     task.multiply_tile();
     task.end_tile(step);
   }
@@ -281,6 +318,7 @@ FSE_D void prefetch_slots(const Args& a) {
   const i64 stride = i64{block_count()} * block_threads();
   const auto fetch = [&](const void* weights, i64 expert_bytes) {
     const char* first = static_cast<const char*>(weights) + S.experts * expert_bytes;
+#pragma unroll 1
     for (i64 at = me * kLine; at < slots * expert_bytes; at += stride * kLine)
       prefetch_line(first + at);
   };
@@ -303,9 +341,9 @@ struct BuildFromOffsets {
 template <StreamTile T, Shape S, int kOp>
 __global__ void __launch_bounds__(T.warps* kWave, 1) stream(const Args a) {
   static_assert(why_not(T)[0] == 0, "stream: the tile is not legal, see why_not(StreamTile)");
-  stream_op<T, S, kOp>(a, dynamic_lds(), BuildFromOffsets < T.dependent != 0 && kOp == kStage1,
-                       S > {dynamic_lds()},
-                       [] { begin_dependent<T.dependent && kOp != kStage1>(); });
+  stream_op<T, S, kOp>(
+      a, dynamic_lds(), BuildFromOffsets < T.dependent != 0 && kOp == kStage1, S > {dynamic_lds()},
+      [] { begin_dependent<T.dependent && kOp != kStage1>(); }, [] {});
 }
 
 }  // namespace fse::gpu

@@ -9,6 +9,13 @@ namespace fse::gpu {
 // Tile numbers of one block, step by step, cut for its teams; unit-major, so that neighbours share
 // tokens. Neighbouring blocks read neighbouring rows in round robin, which memory likes, and chunks
 // of T.robin steps keep a block with the same tokens.
+
+// The unit of a tile. A division costs a wave as much as a slice's products, and most work that is
+// not grouped is one unit.
+FSE_D int unit_of(int tile, int tiles) {
+  return tile < tiles ? 0 : tile / tiles;
+}
+
 template <StreamTile T, int kOp>
 struct TileRange {
   static constexpr int kTeams = T.warps / T.split;
@@ -26,7 +33,7 @@ struct TileRange {
       first = block * kChunk;
       last = total;
       stride = blocks * kChunk;
-      const int whole = total / stride,
+      const int whole = unit_of(total, stride),
                 rest = smaller(larger(total - whole * stride - first, 0), kChunk);
       steps = whole * T.robin + ceil_div(rest, kTeams);
     } else {
@@ -50,6 +57,9 @@ struct SliceStream {
   using Work = StreamWork<T, S, kOp>;
   static constexpr int kRowsPerPass = kWave / 8;  // 8 lanes copy the 128 bytes of a row
   static constexpr int kPasses = ceil_div(T.rows, kRowsPerPass);
+  // Every slice is 128 bytes of 16 rows: nothing to ask before it is copied.
+  static constexpr bool kWhole = Work::kGrouped && Work::kRowBytes % kSliceBytes == 0 &&
+                                 (Work::kPaired ? S.intermediate : S.hidden) % Work::kFirstRow == 0;
 
   const Work& work;
   TileRange<T, kOp> range;
@@ -60,7 +70,9 @@ struct SliceStream {
   // The next slice to copy: turn of step, and the lane's place in its tile.
   int step = 0, turn = 0, to = 0, from = 0;
   const char* source = nullptr;
+  const float* scale_source = nullptr;
   int rows_left = 0, expert = 0, row = 0;
+
   FSE_D SliceStream(const Work& w, char* lds, TileRange<T, kOp> r, int tiles_per_unit,
                     int slice_count)
       : work(w), range(r), tiles(tiles_per_unit), slices(slice_count) {
@@ -72,7 +84,7 @@ struct SliceStream {
     member = warp % T.split;
     turns = ceil_div(slices, T.split);
     locate();
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < T.ring - 1; ++i) issue();
   }
 
@@ -81,22 +93,28 @@ struct SliceStream {
     const int tile = range.at(step, team);
     rows_left = 0;
     if (step >= range.steps || tile >= range.last) return;
-    expert = work.unit(tile / tiles).expert;
-    row = tile % tiles * Work::kFirstRow;
+    const int unit = unit_of(tile, tiles);
+    expert = work.unit(unit).expert;
+    row = (tile - unit * tiles) * Work::kFirstRow;
     rows_left = work.row_limit(expert) - row;
     source = work.weight_base(kOp == kMlp2 ? S.experts : expert) +
              i64{row + (lane_index() >> 3)} * Work::kRowBytes + (lane_index() & 7) * 16;
+    if constexpr (Work::kFp8Weights && kOp != kMlp2)
+      scale_source = work.scale(expert, row, 0, lane_index() & 1);
   }
 
   FSE_D void issue() {
     if (step < range.steps) {
       const int slice = turn * T.split + member;
       if (rows_left > 0 && slice < slices) {
-        copy(slice);
+        if constexpr (kWhole)
+          copy_whole(slice);
+        else
+          copy(slice);
         if constexpr (Work::kFp8Weights)
           if (lane_index() < 2)
             async_copy4(scales + to * kScaleBytes + 4 * lane_index(),
-                        work.scale(expert, row, slice, lane_index()));
+                        kOp == kMlp2 ? work.scale(expert, row, slice, 0) : scale_source + slice);
       }
       if (++turn == turns) {
         turn = 0;
@@ -108,6 +126,18 @@ struct SliceStream {
     to = to + 1 == T.ring ? 0 : to + 1;
   }
 
+  FSE_D void copy_whole(int slice) {
+    char* slot = slots + to * (T.rows * kSliceBytes);
+    const char* at = source + slice * kSliceBytes;
+#pragma unroll
+    for (int pass = 0; pass < kPasses; ++pass) {
+      const int row = pass * kRowsPerPass + (lane_index() >> 3);
+      const bool up = Work::kPaired && pass * kRowsPerPass >= T.rows / 2;
+      const int first = pass * kRowsPerPass + (up ? S.intermediate - T.rows / 2 : 0);
+      async_copy16(slot + swizzle(row, lane_index() & 7), at + i64{first} * Work::kRowBytes,
+                   policy);
+    }
+  }
   FSE_D void copy(int slice) {
     char* slot = slots + to * (T.rows * kSliceBytes);
     const char* at = source;

@@ -9,7 +9,7 @@ struct Unit {
   int expert;
   int begin;  // first row of the sorted pairs, or first token
   int count;
-  u32 tokens;  // kOwnedStage2: a bit for each token that has a row, in order
+  u32 tokens;  // dense kOwnedStage2: a bit for each token that has a row, in order
 };
 
 // Scales of a slice: of its gate rows and its up rows, or the same twice.
@@ -58,6 +58,7 @@ FSE_D UnitList build_units(const int* offsets, int experts, int width, u32* word
 template <StreamTile T, Shape S, int kOp>
 struct StreamWork {
   static constexpr bool kOwned = kOp == kOwnedStage2;
+  static constexpr bool kOwnedColumns = kOwned && T.dense;  // in registers
   static constexpr bool kGrouped = kOp == kStage1 || kOp == kStage2 || kOwned;
   static constexpr bool kPaired = kOp == kStage1 || kOp == kMlp1;  // gate rows beside up rows
   static constexpr int kFormat = kOp == kGate ? kBf16 : S.format;
@@ -72,11 +73,12 @@ struct StreamWork {
 
   const Args& a;
   UnitList list;
-  const int* pairs;      // of all sorted rows, in LDS where they fit
-  const float* weights;  // stage 2: of all sorted rows, by row in LDS, else by pair
-  bool staged;
+  const int* pairs = nullptr;      // of all sorted rows, in LDS where they fit
+  const int* tokens = nullptr;     // the same divided by choices, where a plan has them
+  const float* weights = nullptr;  // stage 2: of all sorted rows, by row in LDS, else by pair
+  bool staged = false;
 
-  FSE_D explicit StreamWork(const Args& args) : a(args), list{}, pairs(nullptr), weights(nullptr) {}
+  FSE_D explicit StreamWork(const Args& args) : a(args), list{} {}
 
   FSE_D void build(char* lds) {
     const StreamLayout at = stream_layout(kOp, T, a.n);
@@ -112,29 +114,32 @@ struct StreamWork {
               static_cast<int>(word >> 16 & 0xff), word >> 24};
     }
     const int chunks = ceil_div(a.n.tokens, T.width);
-    const int begin = u % chunks * T.width;
-    return {S.experts + u / chunks, begin, smaller(T.width, a.n.tokens - begin), 0};
+    const int slot = u < chunks ? 0 : u / chunks;
+    const int begin = (u - slot * chunks) * T.width;
+    return {S.experts + slot, begin, smaller(T.width, a.n.tokens - begin), 0};
   }
-  // Columns are tokens where `dense` and where kOwned, else rows of the unit.
+  // Columns are tokens where `dense`, else rows of the unit.
   FSE_D int columns(const Unit& u) const { return T.dense ? a.n.tokens : u.count; }
   FSE_D bool has_column(const Unit& u, int c) const {
-    if constexpr (kOwned) return u.tokens >> c & 1;
+    if constexpr (kOwnedColumns) return u.tokens >> c & 1;
     return c < columns(u);
   }
-  FSE_D static int row_of(const Unit& u, int token) {  // kOwned
+  FSE_D static int row_of(const Unit& u, int token) {  // kOwnedColumns
     return u.begin + popcount(u.tokens & ((1u << token) - 1));
   }
+  FSE_D int token_of(int row) const { return tokens ? tokens[row] : pairs[row] / a.n.choices; }
 
   // First activation of column c of a unit.
   FSE_D const u16* token_row(const Unit& u, int c) const {
     const u16* x = static_cast<const u16*>(a.x);
     if constexpr (kOp == kGate || kOp == kMlp1) return x + i64{u.begin + c} * S.hidden;
     if constexpr (kOp == kStage1) {
-      const int token = T.dense ? c : pairs[u.begin + c] / a.n.choices;
+      const int token = T.dense ? c : token_of(u.begin + c);
       return x + i64{token} * S.hidden;
     }
-    if constexpr (kOwned) return static_cast<const u16*>(a.h) + i64{row_of(u, c)} * S.intermediate;
-    if constexpr (kOp == kStage2)
+    if constexpr (kOwnedColumns)
+      return static_cast<const u16*>(a.h) + i64{row_of(u, c)} * S.intermediate;
+    if constexpr (kOp == kStage2 || kOwned)
       return static_cast<const u16*>(a.h) + i64{u.begin + c} * S.intermediate;
     return static_cast<const u16*>(a.shared_h) +
            i64{u.begin + c} * (i64{a.n.slots} * S.intermediate);

@@ -9,8 +9,7 @@
 //   topk.h      topk<TopkTile{..}, S>, and score<..>, select<..> of the unfused chain
 //   dispatch.h  dispatch<DispatchTile{..}>
 //   layer.h     (tile: layer_tile.h) layer<LayerTile{..}, S>: from the gate to the combine in one
-//   cooperative launch, and
-//               experts<LayerTile{..}, S>: from the dispatch to the combine
+//               cooperative launch
 //   rows.h      combine<RowTile{..}, S>, shared_add<..>, and renormalize<RowTile{..}>,
 //               shared_activation<..>, slot_append<..>
 
@@ -93,7 +92,7 @@ inline constexpr int kStage2 = 2;
 inline constexpr int kMlp1 = 3;
 inline constexpr int kMlp2 = 4;
 // Stage 2 and combine in one, inside layer.h: a block owns 16 rows of the output and walks all
-// units.
+// units. Dense: columns are tokens, and sums stay in registers; else each warp has its own in LDS.
 inline constexpr int kOwnedStage2 = 5;
 
 // Bytes of one weight row: what is streamed per row of a tile.
@@ -120,8 +119,9 @@ constexpr FSE_HD StreamLayout stream_layout(int op, StreamTile t, Sizes n) {
   l.scales = t.warps * t.ring * t.rows * kSliceBytes;
   l.partials = l.scales + t.warps * t.ring * kScaleBytes;
   // Two buffers let a tile's sums be taken while the next tile is multiplied.
-  const int buffers = t.width <= 16 ? 2 : 1;
-  l.units = l.partials + buffers * t.warps * t.width * (t.rows + 1) * 4;
+  const bool gathers = op == kOwnedStage2 && !t.dense;
+  const int columns = gathers ? n.tokens : (t.width <= 16 ? 2 : 1) * t.width;
+  l.units = l.partials + t.warps * columns * (t.rows + 1) * 4;
   l.pairs = l.units + 8 * max_units(op, t, n) + 4 * 40;
   const int pairs = n.tokens * n.choices;
   const bool grouped = op == kStage1 || op == kStage2;
@@ -135,7 +135,7 @@ constexpr FSE_HD const char* why_not_here(int op, StreamTile t, Shape s, Sizes n
   if (row_bytes(op, s) % 16 != 0) return "weight rows are not a multiple of 16 bytes";
   if (s.hidden % 8 != 0) return "hidden is not a multiple of 8";
   if (t.warps * d.wave > d.block_threads) return "more threads than a block may have";
-  if (t.dense && op != kStage1) return "dense: stage 1 only";
+  if (t.dense && op != kStage1 && op != kOwnedStage2) return "dense: stage 1 only";
   if (t.dense && n.tokens > t.width) return "dense: more tokens than width";
   if (t.rows != 16 && op != kGate) return "rows below 16: gate_gemm only";
   if (t.dependent && !d.dependent_launch) return "dependent: the device has no such launch";
@@ -195,11 +195,11 @@ constexpr FSE_HD const char* why_not(TopkTile t) {
   if (t.dependent < 0 || t.dependent > 1) return "dependent is 0 or 1";
   return "";
 }
-// Candidates and their ids, a word of each for a lane; before them, where there are groups, group
-// scores and kept flags, one word per group, and keys.
+// Candidates and their ids, a word of each for a lane; before them, where there are groups, keys
+// and a word per group.
 inline constexpr int kCandidateBytes = 2 * 64 * 4;
 constexpr FSE_HD int topk_lds(TopkTile t, Shape s, Routing r) {
-  const int groups = r.groups > 1 ? 4 * (s.experts + 2 * r.groups) : 0;
+  const int groups = r.groups > 1 ? 4 * (s.experts + r.groups) : 0;
   return t.warps * larger(kCandidateBytes, groups);
 }
 constexpr FSE_HD const char* why_not_here(TopkTile t, Shape s, Sizes n, Routing r, Limits d) {

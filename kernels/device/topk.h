@@ -4,25 +4,32 @@
 
 namespace fse::gpu {
 
-FSE_D void store_choice(const Args& a, i64 token, int choice, int id, float weight) {
-  a.topk_ids[token * a.n.choices + choice] = id;
-  a.topk_weights[token * a.n.choices + choice] = weight;
-}
+// Where a token's choices go: here, to the buffers.
+struct StoreChoice {
+  const Args& a;
+  FSE_D void operator()(i64 token, int choice, int id, float weight) const {
+    a.topk_ids[token * a.n.choices + choice] = id;
+    a.topk_weights[token * a.n.choices + choice] = weight;
+  }
+};
 
 // The shared expert's weight: for its slots, for its MLP, or not at all.
-FSE_D void weigh_shared(const Args& a, i64 token) {
-  const float weight =
-      a.r.gated ? sigmoid(a.shared_logit[token * a.shared_logit_stride]) : a.r.shared_constant;
+template <class Store>
+FSE_D void weigh_shared(const Args& a, i64 token, float logit, const Store& store) {
+  const float weight = a.r.gated ? sigmoid(logit) : a.r.shared_constant;
   if (a.r.append_slots)
+#pragma unroll 1
     for (int s = lane_index(); s < a.n.slots; s += kWave)
-      store_choice(a, token, a.n.top_k + s, a.n.expert_count - a.n.slots + s, weight);
+      store(token, a.n.top_k + s, a.n.expert_count - a.n.slots + s, weight);
   else if (a.r.gated && a.shared_weight && lane_index() == 0)
     a.shared_weight[token] = weight;
 }
 
-template <Shape S>
-FSE_D void topk_token(const Args& a, i64 token, char* lds) {
+template <Shape S, class Store>
+FSE_D void topk_token(const Args& a, i64 token, char* lds, const Store& store) {
   const float* logits = a.router_logits + token * a.n.logits_stride;
+  // On its way with the others, though it is needed last.
+  const float shared_logit = a.r.gated ? a.shared_logit[token * a.shared_logit_stride] : 0.f;
   const LaneValues<S> values(logits);
   // Renormalised weights do not depend on the sum over all experts.
   const ScoreRule rule = score_rule<S>(a, values, !a.r.renormalize || !selects_by_logit(a));
@@ -32,8 +39,8 @@ FSE_D void topk_token(const Args& a, i64 token, char* lds) {
   float weight = score == score ? score : 0.f;
   const float sum = wave_sum(weight);
   if (a.r.renormalize) weight /= sum + 1e-20f;  // core/routing.h: what is all 0 stays 0
-  if (mine) store_choice(a, token, lane_index(), id, weight * a.r.scaling);
-  weigh_shared(a, token);
+  if (mine) store(token, lane_index(), id, weight * a.r.scaling);
+  weigh_shared(a, token, shared_logit, store);
 }
 
 // Calls body(token, this wave's LDS) for the tokens of this block's waves.
@@ -41,6 +48,7 @@ template <TopkTile T, Shape S, class Body>
 FSE_D void for_each_token(const Args& a, Body body) {
   const int wave = wave_index();
   char* lds = dynamic_lds() + wave * (topk_lds(T, S, a.r) / T.warps);
+#pragma unroll 1
   for (i64 t = i64{block_index()} * T.warps + wave; t < a.n.tokens;
        t += i64{block_count()} * T.warps)
     body(t, lds);
@@ -50,7 +58,8 @@ template <TopkTile T, Shape S>
 __global__ void __launch_bounds__(T.warps* kWave) topk(const Args a) {
   static_assert(why_not(T)[0] == 0, "topk: the tile is not legal, see why_not(TopkTile)");
   begin_dependent<T.dependent != 0>();
-  for_each_token<T, S>(a, [&](i64 token, char* lds) { topk_token<S>(a, token, lds); });
+  for_each_token<T, S>(a,
+                       [&](i64 token, char* lds) { topk_token<S>(a, token, lds, StoreChoice{a}); });
 }
 
 template <TopkTile T, Shape S>
@@ -77,7 +86,7 @@ __global__ void __launch_bounds__(T.warps* kWave) select(const Args a) {
     const int id = choose_experts<S, true>(a, ScoreRule{}, LaneValues<S>(scores), lds);
     const float score = lane_index() < a.n.top_k ? scores[id] : 0.f;
     if (lane_index() < a.n.top_k)
-      store_choice(a, token, lane_index(), id, score == score ? score : 0.f);
+      StoreChoice{a}(token, lane_index(), id, score == score ? score : 0.f);
   });
 }
 

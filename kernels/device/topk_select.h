@@ -11,7 +11,7 @@ FSE_D float infinity() {
 // Unsigned order of floats: larger values have larger words, -0 and 0 the same. 0 is below all.
 FSE_D u32 order_word(float v) {
   const u32 bits = __float_as_uint(v + 0.f);
-  return bits >> 31 ? ~bits : bits | 0x80000000u;
+  return bits ^ (static_cast<u32>(static_cast<int>(bits) >> 31) | 0x80000000u);
 }
 
 // What a score depends on besides its logit.
@@ -55,6 +55,23 @@ struct LaneValues {
   }
 };
 
+// f of every value, in a loop whose values move through its first places: registers have no index.
+// Unrolled it would be more code than a compute unit's cache holds of a whole layer's kernel.
+template <int kCount, class F>
+FSE_D void for_each_value(float (&v)[kCount], F f) {
+  constexpr int kStep = kCount % 4 == 0 ? 4 : 1;
+#pragma unroll 1
+  for (int done = 0; done < kCount; done += kStep) {
+    float first[kStep];
+#pragma unroll
+    for (int i = 0; i < kStep; ++i) first[i] = f(v[i]);
+#pragma unroll
+    for (int i = 0; i < kCount - kStep; ++i) v[i] = v[i + kStep];
+#pragma unroll
+    for (int i = 0; i < kStep; ++i) v[kCount - kStep + i] = first[i];
+  }
+}
+
 template <Shape S>
 FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool needs_sum) {
   ScoreRule rule{a.r.sigmoid != 0, -infinity(), 0};
@@ -63,15 +80,11 @@ FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool need
   for (const float logit : logits.v) rule.largest = fmaxf(rule.largest, logit);  // NaN is left out
   rule.largest = wave_max(rule.largest);
   if (!needs_sum) return rule;
-  if (fabsf(rule.largest) == infinity()) {
-#pragma unroll
-    for (const float logit : logits.v)
-      if (logit == logit) rule.sum += exponential(rule, logit);
-  } else {
-#pragma unroll
-    for (const float logit : logits.v)
-      rule.sum += logit == logit ? exp_accurate(logit - rule.largest) : 0.f;
-  }
+  LaneValues<S> values = logits;
+  for_each_value(values.v, [&](float logit) {
+    rule.sum += logit == logit ? exponential(rule, logit) : 0.f;
+    return logit;
+  });
   rule.sum = wave_sum(rule.sum);
   return rule;
 }
@@ -99,8 +112,7 @@ FSE_D void selection_keys(float (&keys)[LaneExperts<S>::kCount], const Args& a,
     for (int i = 0; i < Experts::kCount; ++i)
       if (keys[i] == keys[i]) keys[i] = fminf(fmaxf(keys[i], floor), ceiling);
   } else if (!kScored) {
-#pragma unroll
-    for (int i = 0; i < Experts::kCount; ++i) keys[i] = score_of(rule, keys[i]);
+    for_each_value(keys, [&](float logit) { return score_of(rule, logit); });
   }
   if (a.selection_bias)
 #pragma unroll
@@ -118,13 +130,14 @@ FSE_D void drop_groups(const Args& a, u32 (&words)[LaneExperts<S>::kCount],
   const int groups = a.r.groups, width = S.experts / groups;
   float* key = reinterpret_cast<float*>(lds);
   u32* order = reinterpret_cast<u32*>(key + S.experts);
-  u32* kept = order + groups;
 #pragma unroll
   for (int i = 0; i < Experts::kCount; ++i)
     if (Experts::exists(i)) key[Experts::id(i)] = keys[i];
   wave_sync();
+#pragma unroll 1
   for (int g = lane_index(); g < groups; g += kWave) {
     float best = -infinity(), second = -infinity();
+#pragma unroll 1
     for (int e = g * width; e < (g + 1) * width; ++e) {
       second = fmaxf(second, fminf(best, key[e]));
       best = fmaxf(best, key[e]);
@@ -132,16 +145,20 @@ FSE_D void drop_groups(const Args& a, u32 (&words)[LaneExperts<S>::kCount],
     order[g] = order_word(a.r.sum_of_top2 && width > 1 ? best + second : best);
   }
   wave_sync();
+#pragma unroll 1
   for (int g = lane_index(); g < groups; g += kWave) {
     int better = 0;
+#pragma unroll 1
     for (int o = 0; o < groups; ++o)
       better += order[o] > order[g] || (order[o] == order[g] && o < g);
-    kept[g] = better < a.r.groups_kept;
+    const float kept = better < a.r.groups_kept ? 1.f : 0.f;
+#pragma unroll 1
+    for (int e = g * width; e < (g + 1) * width; ++e) key[e] = kept;  // what it was is in order
   }
   wave_sync();
 #pragma unroll
   for (int i = 0; i < Experts::kCount; ++i)
-    if (Experts::exists(i) && !kept[Experts::id(i) / width]) words[i] = 0;
+    if (Experts::exists(i) && key[Experts::id(i)] == 0) words[i] = 0;
   wave_sync();
 }
 
@@ -171,6 +188,7 @@ FSE_D int choose_in_rounds(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
     best_at = at[0];
   };
   scan();
+#pragma unroll 1
   for (int j = 0; j < top_k; ++j) {
     const u32 most = wave_max(best);
     const u32 id = wave_min(best == most ? static_cast<u32>(Experts::id(best_at)) : ~0u);
@@ -187,7 +205,7 @@ FSE_D int choose_in_rounds(u32 (&words)[LaneExperts<S>::kCount], int top_k) {
 // How many lanes come before this one, larger words first.
 FSE_D int rank_in_wave(u32 word) {
   int rank = 0;
-#pragma unroll
+#pragma unroll 8
   for (int j = 0; j < kWave; ++j) {
     const u32 other = shfl(word, j);
     rank += other > word || (other == word && j < lane_index());

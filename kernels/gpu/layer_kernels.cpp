@@ -13,9 +13,9 @@ namespace {
 // Axes in the order of LayerTile's fields. Fewer values than the streaming kernels offer each: the
 // stages share theirs, and what keeps the memory busy alone does so here.
 const std::vector<Axis> kLayerAxes{
-    {"owned", {0, 1}},       {"spread", {0, 1}}, {"dense", {0, 1}},
-    {"robin", {1, 2, 4, 8}}, {"warps", {8, 16}}, {"split", {2, 4, 8, 16}},
-    {"ring", {2, 3, 4}},     {"rows", {4, 8}},   {"width", {8, 16, 32, 64}}};
+    {"owned", {0, 1, 2}},       {"spread", {0, 1}}, {"dense", {0, 1}},
+    {"robin", {0, 1, 2, 4, 8}}, {"warps", {8, 16}}, {"split", {2, 4, 8, 16}},
+    {"ring", {2, 3, 4}},        {"rows", {4, 8}},   {"width", {8, 16, 32, 64}}};
 
 gpu::LayerTile layer_tile(const Tile& t) {
   return {.owned = t.at("owned"),
@@ -45,27 +45,38 @@ std::string layer_instance(const Tile& t, const LayerPlan& p, const Step&) {
                      to_text(gpu_shape(p)));
 }
 
+// Slices of a row in stage 2, shared by as many warps: the others have other units.
+int stage2_split(const LayerPlan& p, int warps) {
+  const int bytes = gpu::row_bytes(gpu::kStage2, gpu_shape(p));
+  int split = 2;
+  while (split < warps && split * gpu::kSliceBytes < bytes) split *= 2;
+  return split;
+}
+
 // Few tokens are routed by every block, which saves a barrier; more than there are warps, spread.
-// Smaller blocks and rings where the device has less LDS.
+// Up to 64 tokens a block owns rows of the output, where it has the LDS for their sums. Smaller
+// blocks and rings where the device has less LDS.
 Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   const int64_t mean = 2 * p.pairs() / p.expert_count();
   const int64_t wanted = std::min<int64_t>(p.tokens, mean);
   const int width = wanted <= 8 ? 8 : wanted <= 16 ? 16 : wanted <= 32 ? 32 : 64;
+  const int owned = p.tokens <= gpu::kOwnedTokens ? 1 : p.tokens <= 64 ? 2 : 0;
   Tile tile;
-  for (int warps : {16, 8})
-    for (int ring : {3, 2})
-      for (int columns : {width, 8}) {
-        tile = {{{"owned", 0},
-                 {"spread", p.tokens > warps ? 1 : 0},
-                 {"dense", 0},
-                 {"robin", 1},
-                 {"warps", warps},
-                 {"split", warps},
-                 {"ring", ring},
-                 {"rows", 8},
-                 {"width", columns}}};
-        if (layer_fits(tile, p, s, d).empty()) return tile;
-      }
+  for (int own : {owned, 0})
+    for (int warps : {16, 8})
+      for (int ring : {3, 2})
+        for (int columns : {own == 1 ? 8 : width, 8}) {
+          tile = {{{"owned", own},
+                   {"spread", p.tokens > warps ? 1 : 0},
+                   {"dense", own == 1 ? 1 : 0},
+                   {"robin", 1},
+                   {"warps", warps},
+                   {"split", own ? stage2_split(p, warps) : warps},
+                   {"ring", ring},
+                   {"rows", 8},
+                   {"width", columns}}};
+          if (layer_legal(tile).empty() && layer_fits(tile, p, s, d).empty()) return tile;
+        }
   return tile;
 }
 

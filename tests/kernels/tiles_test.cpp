@@ -91,10 +91,37 @@ TEST_CASE("the whole layer's LDS is that of its hungriest op") {
 }
 
 TEST_CASE("what outlives an op in LDS lies behind the ring and the sums of both stages") {
-  const LayerTile t{1, 0, 1, 1, 16, 4, 3, 8, 8};
-  const OwnedLayout l = owned_layout(t, kDecode);
-  CHECK(l.pairs >= stream_layout(kStage1, stage1_tile(t), kDecode).units);
-  CHECK(l.pairs >= stream_layout(kStage2, stage2_tile(t), kDecode).units);
-  CHECK(l.weights - l.pairs == 4 * 88);
-  CHECK(l.total - l.units >= 8 * 88 + 4);  // the units, and how many there are
+  const Routing r{0, 1, 1, 0, 1, 1.f, 1, 1.f, 1};
+  for (const int tokens : {1, 8, 9, 64})
+    for (const int width : {8, 16}) {
+      CAPTURE(tokens);
+      CAPTURE(width);
+      Sizes n = kDecode;
+      n.tokens = tokens;
+      const int owned = tokens <= 8 ? 1 : 2, pairs = tokens * n.choices;
+      const LayerTile t{owned, tokens > 16, owned == 1, 1, 16, 4, 3, 8, owned == 1 ? 8 : width};
+      CHECK(std::string(why_not(t)) == "");
+      CHECK(std::string(why_not_here(t, kQwen, n, r, kH100)) == "");
+      const OwnedLayout l = owned_layout(t, kQwen, n, r);
+      CHECK(l.tokens >= stream_layout(kStage1, stage1_tile(t), n).units);
+      const StreamLayout stage2 = stream_layout(kOwnedStage2, stage2_tile(t), n);
+      CHECK(l.tokens >= stage2.units);
+      if (owned == 2) CHECK(stage2.units - stage2.partials == 16 * tokens * 17 * 4);
+      CHECK(l.tokens >= topk_lds({0, t.warps}, kQwen, r));
+      CHECK(l.weights - l.tokens == 4 * pairs);
+      CHECK(l.bits - l.units >= 8 * smaller(pairs, n.expert_count + pairs / t.width));
+      CHECK(l.first_rows - l.bits == 4 * n.expert_count * (tokens > 32 ? 2 : 1));
+      CHECK(l.total - l.choices >= (owned == 1 ? 8 * pairs : 0));
+    }
+}
+
+TEST_CASE("owned tiles say what they cannot do") {
+  const Routing r{0, 1, 1, 0, 1, 1.f, 1, 1.f, 1};
+  CHECK(std::string(why_not(LayerTile{3, 0, 1, 1, 16, 4, 3, 8, 8})) == "owned is 0, 1 or 2");
+  CHECK(std::string(why_not(LayerTile{1, 0, 1, 1, 16, 4, 3, 8, 16})).find("owned=1") == 0);
+  CHECK(std::string(why_not(LayerTile{2, 0, 1, 1, 16, 4, 3, 8, 8})).find("owned=2") == 0);
+  Sizes many = kDecode;
+  many.tokens = 256;  // 16 warps x 256 tokens x 17 sums
+  CHECK(std::string(why_not_here(LayerTile{2, 1, 0, 1, 16, 4, 3, 8, 8}, kQwen, many, r, kH100))
+            .find("LDS") != std::string::npos);
 }
