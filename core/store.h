@@ -151,6 +151,12 @@ class Store {
   // Verified attempts at other cases of the case's study and variant, in the attempt's environment,
   // with this very median: with their samples.
   std::vector<AttemptRecord> layers_that_took(double median_us, int64_t attempt) const;
+  // An attempt that ended, by its number, with steps and samples, and its study.
+  struct StoredAttempt {
+    int64_t study;
+    AttemptRecord record;
+  };
+  std::optional<StoredAttempt> attempt(int64_t id) const;
   // Marks the attempt as the winner of its key; the schema refuses one that is not verified.
   void set_winner(int64_t attempt);
 

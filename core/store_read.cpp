@@ -120,6 +120,17 @@ std::map<std::string, int> Store::deaths(int64_t environment) const {
   });
 }
 
+std::optional<Store::StoredAttempt> Store::attempt(int64_t id) const {
+  return guarded(file_, "reading an attempt", [&]() -> std::optional<StoredAttempt> {
+    auto q = query(*db_, "SELECT * FROM attempt WHERE id = ? AND status <> 'running'", {id});
+    if (!q.executeStep()) return std::nullopt;
+    StoredAttempt found{.study = integer(q, "study"), .record = read_attempt(q)};
+    found.record.outcome.samples_us = read_samples(*db_, "sample", id);
+    read_steps(*db_, found.record);
+    return found;
+  });
+}
+
 std::optional<AttemptRecord> Store::layer_result(int64_t study, const std::string& case_id) const {
   return guarded(file_, "reading a layer", [&]() -> std::optional<AttemptRecord> {
     auto q = query(*db_,

@@ -9,6 +9,7 @@
 #include "core/filter.h"
 #include "core/store_merge.h"
 #include "experiments/exchange_command.h"
+#include "experiments/rerun.h"
 #include "reports/compare.h"
 #include "reports/queries.h"
 
@@ -23,6 +24,7 @@ struct Asked {
   std::vector<std::string> filter;
   int64_t n = 10;
   bool cases = false, json = false, csv = false, md = false;
+  int exit_code = 0;
 
   GridFormat format() const {
     return json  ? GridFormat::json
@@ -50,7 +52,7 @@ CLI::App* add_query(CLI::App& db, const std::string& name, const std::string& wh
   verb->callback([&asked, choose, query] {
     choose([&asked, query] {
       fmt::print("{}", to_text(query(Store::open_read_only(asked.db)), asked.format()));
-      return 0;
+      return asked.exit_code;
     });
   });
   return verb;
@@ -116,6 +118,17 @@ void add_details(CLI::App& db, Asked& asked, const Choose& choose) {
       add_query(db, "steps", "The steps of a layer's attempt, with their tiles", asked, choose,
                 [&asked](const Store& s) { return show_steps(s, asked.id); });
   steps->add_option("attempt", asked.id, "Its number")->required();
+  CLI::App* again = add_query(db, "rerun", "Measure one attempt again, beside what its row says",
+                              asked, choose, [&asked](const Store& s) {
+                                const Rerun done = rerun_attempt(s, asked.n);
+                                asked.exit_code = done.same_end ? 0 : 1;
+                                return done.grid;
+                              });
+  again->add_option("attempt", asked.n, "Its number")->required()->check(CLI::PositiveNumber);
+  again->footer(
+      "The same weights, inputs and tiles, as many rounds, verified first; nothing is recorded.\n"
+      "Exit 1 where it ends otherwise than it did: measured then, wrong now.\n"
+      "Example: fselab db rerun 17 --db results.db");
   CLI::App* sql =
       add_query(db, "sql", "Any SELECT, with median, percentile, geomean, ci_low and ci_high",
                 asked, choose, [&asked](const Store& s) { return run_sql(s, asked.sql); });

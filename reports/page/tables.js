@@ -6,6 +6,7 @@ function show_commands(attempt) {
   const lines = [
     ['The whole row', `fselab db show ${attempt}`],
     ['Its steps, where it is a layer', `fselab db steps ${attempt}`],
+    ['Measured again, beside what was measured then', `fselab db rerun ${attempt}`],
   ].flatMap(([what, command]) => [make('p', {class: 'note'}, what), command_line(command)]);
   const close = make('button', {type: 'button'}, 'Close');
   close.addEventListener('click', () => dialog.close());
