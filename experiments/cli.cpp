@@ -233,7 +233,7 @@ void add_report(CLI::App& app, Request& request) {
   CLI::App* command =
       app.add_subcommand("report", "Compare the variants of a study that a database holds");
   command->add_option("--db", request.db, "A database that `run` wrote")->required();
-  command->add_option("--study", request.study, "Its name; left out: the newest");
+  command->add_option("--study", request.study, "Its name, id or plan hash; left out: the newest");
   ReportOptions& options = request.report;
   command->add_option("--format", options.format, "md | csv | json | html (one offline file)")
       ->check(CLI::IsMember({"md", "csv", "json", "html"}))

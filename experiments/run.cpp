@@ -207,7 +207,7 @@ int run_sweep(const RunOptions& options) {
   catch_interrupts();
   const bool complete = run_pending(*bench, spec, store, study, options);
   const std::vector<CaseRecord> cases = store.cases(study);
-  fmt::print("{}", to_markdown(load_report(store, spec.study)));
+  fmt::print("{}", to_markdown(load_report(store, study)));
   if (!complete) {
     fmt::print(stderr, "fselab: stopped with {} of {} cases pending; the same command resumes\n",
                count(cases, CaseState::pending), cases.size());

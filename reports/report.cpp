@@ -154,17 +154,30 @@ std::vector<Ceiling> measured_ceilings(const std::vector<Environment>& environme
   return all;
 }
 
-int64_t find_study(const Store& store, const std::optional<std::string>& name) {
-  const auto studies = store.studies();
-  std::string names;
-  for (auto s = studies.rbegin(); s != studies.rend(); ++s) {
-    if (!name || s->name == *name) return s->id;
-    names += (names.empty() ? "" : ", ") + s->name;
+bool begins_plan_hash(const Store& store, int64_t id, const std::string& prefix) {
+  constexpr size_t kShortest = 4;  // so that a mistyped word is not taken for one
+  return prefix.size() >= kShortest && store.study(id).plan_hash.starts_with(prefix);
+}
+
+int64_t find_study(const Store& store, const std::optional<std::string>& wanted) {
+  auto studies = store.studies();
+  std::reverse(studies.begin(), studies.end());
+  if (!wanted) return studies.empty() ? 0 : studies.front().id;
+  std::vector<int64_t> by_hash;
+  std::string there;
+  for (const auto& study : studies) {
+    if (study.name == *wanted) return study.id;
+    if (begins_plan_hash(store, study.id, *wanted)) by_hash.push_back(study.id);
+    there += fmt::format("{}{} ({})", there.empty() ? "" : ", ", study.name, study.id);
   }
-  const std::string file = store.file();
-  if (studies.empty() && !name) return 0;
-  fail_usage(fmt::format("{}: no study '{}', expected one of: {}", file, *name,
-                         names.empty() ? "none, the database is empty" : names));
+  for (const auto& study : studies)
+    if (std::to_string(study.id) == *wanted) return study.id;
+  if (by_hash.size() == 1) return by_hash.front();
+  fail_usage(
+      fmt::format("{}: {} '{}', expected a name, an id in brackets or the begin of a plan "
+                  "hash: {}",
+                  store.file(), by_hash.empty() ? "no study" : "several studies are", *wanted,
+                  there.empty() ? "none, the database is empty" : there));
 }
 
 }  // namespace
@@ -183,9 +196,13 @@ const VariantResult* WorkloadResult::baseline_of(const VariantResult& v) const {
   return v.baseline ? &variants[*v.baseline] : nullptr;
 }
 
-ReportData load_report(const Store& store, const std::optional<std::string>& study_name) {
-  const int64_t id = find_study(store, study_name);
+ReportData load_report(const Store& store, const std::optional<std::string>& wanted) {
+  const int64_t id = find_study(store, wanted);
   if (id == 0) return {.aa_floor = std::nan("")};
+  return load_report(store, id);
+}
+
+ReportData load_report(const Store& store, int64_t id) {
   ReportData data{.study_id = id,
                   .study = store.study(id),
                   .series = {},

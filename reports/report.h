@@ -64,8 +64,10 @@ struct ReportData {
                                              // SLOWER than themselves: their run decides nothing
 };
 
-// The newest study, or the newest of that name; Error(usage) with the names there are. A database
+// The newest study, or the one that is meant: the newest of that name, else the study of that id,
+// or the only one whose plan hash begins so. Error(usage) with the studies there are. A database
 // without any study makes an empty report.
-ReportData load_report(const Store&, const std::optional<std::string>& study_name = std::nullopt);
+ReportData load_report(const Store&, const std::optional<std::string>& wanted = std::nullopt);
+ReportData load_report(const Store&, int64_t study);  // by its id
 
 }  // namespace fse
