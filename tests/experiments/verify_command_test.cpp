@@ -86,8 +86,9 @@ TEST_CASE("every golden layer passes: a line per variant and dtype, refusals wit
         const auto reasons = check(layer, variant, backend->device());
         const std::string said = verdict(lines, what);
         if (reasons.empty()) {
-          ++passed;
+          passed += 2;
           CHECK(said.starts_with("ok "));
+          CHECK(verdict(lines, what + " hostile").starts_with("ok "));
           CHECK(contains(said, "routing "));
         } else {
           ++skipped;

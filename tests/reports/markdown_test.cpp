@@ -236,7 +236,9 @@ TEST_CASE("an unfinished study and an empty database say so; an unknown one is a
   CHECK(contains(text, "Nothing was measured."));
   CHECK(contains(text, "**Incomplete**: 1 case"));
   CHECK(contains(error_of([&] { load_report(s.store, "other"); }),
-                 "no study 'other', expected one of: qwen3-next-decode"));
+                 "no study 'other', expected a name, an id in brackets or the begin of a plan "
+                 "hash: qwen3-next-decode (1)"));
+  CHECK(load_report(s.store, "1").study_id == 1);
   CHECK(load_report(s.store, "qwen3-next-decode").study.name == "qwen3-next-decode");
 }
 
