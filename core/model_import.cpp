@@ -28,6 +28,8 @@ ModelConfig import_config(const fs::path& config_json) {
   const Storage storage = read_storage(config);
   model.storage = storage.name;
   model.storage_supported = storage.supported;
+  model.storage_key = storage.key;
+  model.notes = config.notes;
   // For unknown types a config has to say that the experts are gated at all.
   if (config.family.model_type.empty() && !find_stated(config.object, keys::kActivation))
     refuse(config.object, keys::kActivation.front(),

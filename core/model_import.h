@@ -13,9 +13,11 @@ struct ModelConfig {
   std::string model_type;
   LayerSpec layer;  // dtype bf16; a sweep sets it
   int num_layers = 0;
-  std::vector<int> dense_layers;  // indices without experts
-  std::string storage;            // "bf16", "fp8_block128", or an unsupported format by its name
-  bool storage_supported = true;  // false: weights of this checkpoint cannot be loaded
+  std::vector<int> dense_layers;   // indices without experts
+  std::string storage;             // "bf16", "fp8_block128", or an unsupported format by its name
+  bool storage_supported = true;   // false: weights of this checkpoint cannot be loaded
+  std::string storage_key;         // of the config, that says so
+  std::vector<std::string> notes;  // "KEY ...": what the config states without effect
 };
 
 // Throws Refused("FILE: key: reason") for MoE semantics that are not implemented, Error(usage) for

@@ -29,6 +29,10 @@ const json* find_path(const json& root, std::string_view path) {
 
 ConfigObject language_model(const ConfigObject& root) {
   for (std::string_view path : kNested) {
+    const std::string_view key = path.substr(0, path.find('.'));
+    const auto outer = root.json.find(key);
+    if (outer != root.json.end() && !outer->is_null() && !outer->is_object())
+      fail_value(root, key, *outer, "an object with the language model's keys");
     const json* nested = find_path(root.json, path);
     if (nested && states_experts(*nested)) return {root.file, std::string(path) + ".", *nested};
   }
@@ -56,6 +60,8 @@ MoeConfig read_moe_config(const std::filesystem::path& file) {
     throw Refused(fmt::format("{}: {}", config.object.file, fmt::join(reasons, "; ")));
   config.num_layers = require_int(config.object, keys::kNumLayers, 1, kMostLayers);
   config.dense_layers = read_dense_layers(config.object, config.num_layers);
+  if (std::string note = beyond_last_layer(config.object, config.num_layers); !note.empty())
+    config.notes.push_back(std::move(note));
   auto dense = config.dense_layers.begin();
   for (int layer = 0; layer < config.num_layers; ++layer) {
     if (dense != config.dense_layers.end() && *dense == layer)

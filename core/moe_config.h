@@ -20,11 +20,15 @@ struct MoeConfig {
   int num_layers = 0;
   std::vector<int> dense_layers;  // without experts
   std::vector<int> moe_layers;    // all others
+  std::vector<std::string> notes;
 };
 
 // Selects the object, the family and the layers. Throws Refused, naming every key at fault, where
 // the semantics are not implemented: see moe_config_refusals.cpp.
 MoeConfig read_moe_config(const std::filesystem::path& file);
+
+// What the config says of layers that the model does not have; "" where it says nothing.
+std::string beyond_last_layer(const ConfigObject&, int num_layers);
 
 // Layers 0 to num_layers - 1 that hold no experts.
 std::vector<int> read_dense_layers(const ConfigObject&, int num_layers);
@@ -42,6 +46,7 @@ SharedSpec read_shared(const MoeConfig&, int intermediate);
 struct Storage {
   std::string name;  // "bf16", "fp8_block128", or an unsupported format by its own name
   bool supported = true;
+  std::string_view key = {};  // that says so
 };
 Storage read_storage(const MoeConfig&);
 

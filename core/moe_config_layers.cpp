@@ -57,6 +57,17 @@ void mark_kinds(const ConfigObject& config, std::vector<bool>& dense) {
 
 }  // namespace
 
+std::string beyond_last_layer(const ConfigObject& config, int num_layers) {
+  const auto stated = find_stated(config, keys::kDenseList);
+  if (!stated || !stated->value->is_array()) return "";
+  for (const json& entry : *stated->value)
+    if (const int layer = checked_int(config, stated->key, entry, 0, kMostLayers);
+        layer >= num_layers)
+      return fmt::format("{}{} names layer {}, but the last one is {}", config.prefix, stated->key,
+                         layer, num_layers - 1);
+  return "";
+}
+
 std::vector<int> read_dense_layers(const ConfigObject& config, int num_layers) {
   std::vector<bool> dense(static_cast<size_t>(num_layers), false);
   const int first = find_int(config, keys::kFirstMoe, 0, num_layers).value_or(0);

@@ -99,6 +99,27 @@ void check_stated(const MoeConfig& config) {
   }
 }
 
+// What validate() asks of every layer, in the config's own words.
+void check_counts(const MoeConfig& config, const RoutingSpec& r) {
+  const auto key = [&](Keys keys) {
+    const auto stated = find_stated(config.object, keys);
+    return stated ? stated->key : keys.front();
+  };
+  const auto expect = [&](bool holds, Keys keys, int value, const std::string& expected) {
+    if (!holds) fail_value(config.object, key(keys), value, expected);
+  };
+  expect(r.top_k <= r.experts, keys::kTopK, r.top_k,
+         fmt::format("1 to {} = {}", key(keys::kExperts), r.experts));
+  expect(r.experts % r.groups == 0, keys::kGroups, r.groups,
+         fmt::format("a divisor of {} = {}", key(keys::kExperts), r.experts));
+  expect(r.groups_kept <= r.groups, keys::kGroupsKept, r.groups_kept,
+         fmt::format("1 to {} = {}", key(keys::kGroups), r.groups));
+  const int selectable = r.experts / r.groups * r.groups_kept;
+  expect(r.top_k <= selectable, keys::kTopK, r.top_k,
+         fmt::format("at most the {} experts of {} = {} groups", selectable, key(keys::kGroupsKept),
+                     r.groups_kept));
+}
+
 }  // namespace
 
 RoutingSpec read_routing(const MoeConfig& config) {
@@ -113,6 +134,7 @@ RoutingSpec read_routing(const MoeConfig& config) {
   routing.score = read_score(config);
   routing.selection_bias = read_selection_bias(config);
   read_groups(config, routing);
+  check_counts(config, routing);
   routing.renormalize = read_renormalize(config, routing.top_k);
   routing.scaling = find_positive(config.object, keys::kScaling).value_or(1.0);
   // DeepSeek's own code scales only what it does not renormalise; other readers always scale.

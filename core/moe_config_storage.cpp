@@ -63,16 +63,20 @@ Storage read_plain(const json& value) {
 Storage read_storage(const MoeConfig& config) {
   const auto experts = find_stated(config.object, kExpertDType);
   if (experts && *experts->value != "fp8" && *experts->value != "bfloat16")
-    return {"experts in " + shown(*experts->value), false};
+    return {"experts in " + shown(*experts->value), false, experts->key};
   // One key at a time: that two of them disagree is no reason to refuse the layer either.
-  for (const ConfigObject* object : {&config.object, &config.root})
-    for (const std::string_view& key : kQuantization)
-      if (const auto stated = find_stated(*object, {&key, 1}))
-        return read_quantized(*stated->value);
-  for (const ConfigObject* object : {&config.object, &config.root})
-    for (const std::string_view& key : kDType)
-      if (const auto stated = find_stated(*object, {&key, 1})) return read_plain(*stated->value);
-  return {"bf16"};
+  const auto first_of = [&](Keys all, auto read) -> std::optional<Storage> {
+    for (const ConfigObject* object : {&config.object, &config.root})
+      for (const std::string_view& key : all)
+        if (const auto stated = find_stated(*object, {&key, 1})) {
+          Storage storage = read(*stated->value);
+          storage.key = key;
+          return storage;
+        }
+    return std::nullopt;
+  };
+  if (const auto quantized = first_of(kQuantization, read_quantized)) return *quantized;
+  return first_of(kDType, read_plain).value_or(Storage{"bf16"});
 }
 
 }  // namespace fse

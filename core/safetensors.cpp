@@ -238,6 +238,9 @@ Safetensors Safetensors::open_checkpoint(const fs::path& dir) {
   for (const auto& [name, shard] : index.shard_of) shards.insert(shard);
   Safetensors result;
   for (const std::string& shard : shards) {
+    if (!fs::exists(dir / shard, ignored))
+      fail(index_file,
+           fmt::format("shard '{}' is missing, expected it beside the index", printable(shard)));
     Safetensors part = open(dir / shard);
     result.mappings_.insert(result.mappings_.end(), part.mappings_.begin(), part.mappings_.end());
     for (auto& [name, tensor] : part.tensors_) {

@@ -30,10 +30,11 @@ struct Environment {
 
 struct StudyRecord {
   std::string name;
-  std::string yaml_text;  // the sweep with its overrides applied
-  std::string plan_hash;  // over the canonical text of all cases
-  std::string command;    // as the user typed it
-  std::string created;    // UTC, by the store: "2026-11-25T02:17:21.123Z"
+  std::string yaml_text;                // the sweep with its overrides applied
+  std::string plan_hash;                // over the canonical text of all cases
+  std::string command;                  // as the user typed it
+  std::string created;                  // UTC, by the store: "2026-11-25T02:17:21.123Z"
+  std::vector<std::string> notes = {};  // Expansion::notes: what the sweep lost before its cases
 };
 
 enum class CaseState { pending, done, failed, refused };

@@ -102,6 +102,16 @@ std::vector<Store::StudySummary> Store::studies() const {
   });
 }
 
+namespace {
+
+// A file of an older schema has none.
+std::vector<std::string> read_notes(SQLite::Statement& q) {
+  if (!has_column(q, "notes")) return {};
+  return nlohmann::json::parse(text(q, "notes")).get<std::vector<std::string>>();
+}
+
+}  // namespace
+
 StudyRecord Store::study(int64_t id) const {
   return guarded(file_, "reading a study", [&] {
     auto q = query(*db_, "SELECT * FROM study WHERE id = ?", {id});
@@ -110,7 +120,8 @@ StudyRecord Store::study(int64_t id) const {
                        .yaml_text = text(q, "yaml_text"),
                        .plan_hash = text(q, "plan_hash"),
                        .command = text(q, "command"),
-                       .created = text(q, "created")};
+                       .created = text(q, "created"),
+                       .notes = read_notes(q)};
   });
 }
 

@@ -146,13 +146,15 @@ int64_t Store::add_study(const StudyRecord& study, const std::vector<CaseRecord>
       id = integer(known, "id");
       known.reset();
       retry_environment_failures(*db_, id);
+      query(*db_, "UPDATE study SET notes = ? WHERE id = ?", {json_text(study.notes), id}).exec();
     } else {
       id = insert(*db_, "study",
                   {{"name", study.name},
                    {"yaml_text", study.yaml_text},
                    {"plan_hash", study.plan_hash},
                    {"command", study.command},
-                   {"created", utc_now()}});
+                   {"created", utc_now()},
+                   {"notes", json_text(study.notes)}});
       int64_t ordinal = 0;
       for (const CaseRecord& c : cases) insert(*db_, "layer_case", case_row(id, ordinal++, c));
     }

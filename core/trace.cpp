@@ -16,10 +16,9 @@ namespace {
 
 const TensorView& ids_of(const Safetensors& trace) {
   const TensorView& ids = trace.at("topk_ids");
-  constexpr std::string_view kNumbers[] = {"I64", "I32", "I16", "I8",  "U64",
-                                           "U32", "U16", "U8",  "F64", "F32"};
+  constexpr std::string_view kNumbers[] = {"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"};
   if (std::find(std::begin(kNumbers), std::end(kNumbers), ids.dtype) == std::end(kNumbers))
-    fail_data(fmt::format("{}: topk_ids has dtype {}, expected whole numbers such as I32", ids.file,
+    fail_data(fmt::format("{}: topk_ids has dtype {}, expected integers such as I32", ids.file,
                           ids.dtype));
   return ids;
 }

@@ -132,8 +132,9 @@ std::string find_prefix(const Safetensors& st, const std::string& wanted,
   const std::set<std::string> layers = moe_layers(st);
   if (wanted.empty() && layers.size() == 1) return *layers.begin();
   if (wanted.empty())
-    fail_data(fmt::format("{}: {} MoE layers, expected one or a prefix that names one; there: {}",
-                          where, layers.size(), list_of(layers)));
+    fail_data(
+        fmt::format("{}: {} MoE layers, expected one, or its prefix (verify --layer PREFIX) of: {}",
+                    where, layers.size(), list_of(layers)));
   if (layers.count(wanted) == 0)
     fail_data(fmt::format("{}: no MoE layer '{}'; there: {}", where, wanted, list_of(layers)));
   return wanted;

@@ -10,6 +10,7 @@
 #include "core/model_import.h"
 #include "core/variant.h"
 #include "experiments/device_choice.h"
+#include "kernels/catalog.h"
 #include "reports/table.h"
 
 namespace fse {
@@ -33,7 +34,19 @@ Reasons common_reasons(const std::vector<Reasons>& ways) {
 struct Subject {
   std::vector<LayerSpec> layers;  // one model, or a layer of each kind where none is named
   const DeviceInfo& device;
+  bool is_model = false;  // its kernels are asked, too: not all of them take every shape
 };
+
+Reasons reasons_against(const Subject& subject, const LayerSpec& layer, const Variant& variant) {
+  constexpr int kTokens = 16;
+  Reasons reasons = check(layer, variant, subject.device);
+  if (!reasons.empty() || !subject.is_model) return reasons;
+  const LayerPlan plan =
+      make_plan(layer, make_shard(layer, 1, 0), variant, kTokens, subject.device);
+  if (std::string why = missing_kernel(plan, subject.device); !why.empty())
+    reasons.push_back(std::move(why));
+  return reasons;
+}
 
 // Reasons against every layer and variant that `keep` keeps.
 Reasons reasons_for(const Subject& subject, const std::function<bool(const Variant&)>& keep,
@@ -42,7 +55,7 @@ Reasons reasons_for(const Subject& subject, const std::function<bool(const Varia
   for (LayerSpec layer : subject.layers) {
     change(layer);
     for (const Variant& variant : all_variants())
-      if (keep(variant)) ways.push_back(check(layer, variant, subject.device));
+      if (keep(variant)) ways.push_back(reasons_against(subject, layer, variant));
   }
   return common_reasons(ways);
 }
@@ -75,6 +88,13 @@ void add_dtypes(Table& table, const Subject& subject) {
               layer.activations = a;
               if (a == Activations::fp8) layer.dtype = DType::fp8_block128;
             }));
+}
+
+bool runs_in_some_dtype(const Subject& subject) {
+  const auto& dtypes = subject.device.dtypes;
+  return std::any_of(dtypes.begin(), dtypes.end(), [&](DType dtype) {
+    return reasons_for(subject, any_variant, [&](LayerSpec& l) { l.dtype = dtype; }).empty();
+  });
 }
 
 void add_shards(Table& table, const LayerSpec& layer) {
@@ -119,12 +139,13 @@ void print_layer(const ModelConfig& config) {
              config.dense_layers.empty() ? "none" : index_ranges(config.dense_layers),
              config.storage,
              config.storage_supported ? "" : " (these weights cannot be loaded; random ones run)");
+  for (const std::string& note : config.notes) fmt::print("note: {}\n\n", note);
 }
 
 }  // namespace
 
-void print_capabilities(const std::string& model, const std::string& device_name,
-                        const std::filesystem::path& configs_dir) {
+int print_capabilities(const std::string& model, const std::string& device_name,
+                       const std::filesystem::path& configs_dir) {
   std::vector<LayerSpec> layers = any_layer();
   if (!model.empty()) {
     const ModelConfig config = find_model(model, configs_dir);
@@ -132,7 +153,8 @@ void print_capabilities(const std::string& model, const std::string& device_name
     layers = {config.layer};
   }
   const auto backend = open_device(device_name);
-  const Subject subject{.layers = std::move(layers), .device = backend->device()};
+  const Subject subject{
+      .layers = std::move(layers), .device = backend->device(), .is_model = !model.empty()};
   Table table{.titles = {"<axis", "<value", fmt::format("<{}", subject.device.name), "<why not"}};
   add_axis(table, subject, "gate", &Variant::gate);
   add_axis(table, subject, "topk", &Variant::topk);
@@ -142,6 +164,7 @@ void print_capabilities(const std::string& model, const std::string& device_name
   add_dtypes(table, subject);
   if (!model.empty()) add_shards(table, subject.layers.front());
   fmt::print("{}", to_markdown(table));
+  return runs_in_some_dtype(subject) ? 0 : 2;
 }
 
 }  // namespace fse

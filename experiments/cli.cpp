@@ -6,10 +6,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <new>
 #include <optional>
+#include <system_error>
 
 #include "core/error.h"
 #include "core/nearest.h"
@@ -37,7 +40,7 @@ const char* const kSweepHelp =
     "  study: NAME                                  the name results are kept under\n"
     "  models: [PRESET, ./config.json, {name: PRESET, tp: [4], dtypes: [bf16]}]\n"
     "  tokens: [1, 4, pow2(8, 64), range(8, 64, 8)] rows in the batch\n"
-    "  device: auto                                 cpu | hip:0 | emu:gfx942 | sim:mi355x\n"
+    "  device: auto                                 cpu | hip:0; others: verify, simulate\n"
     "  dtypes: [bf16]                               f32 | bf16 | f16 | fp8_block128\n"
     "  activations: [bf16]                          fp8_block128 only: bf16 | fp8\n"
     "  tp: [1]                                      tensor-parallel degree, one rank of it runs\n"
@@ -57,7 +60,7 @@ const char* const kSweepHelp =
 // What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
 struct Request {
   std::string sweep, model, device = "auto", db, study, tiles = "default", dir;
-  std::string shard;
+  std::string shard, layer;
   std::string command;  // as typed
   std::vector<std::string> overrides, deadlines;
   bool steps = false, quiet = false, in_process = false;
@@ -143,6 +146,9 @@ void add_verify(CLI::App& app, Request& request) {
                    "golden.safetensors")
       ->required();
   command->add_option("--device", request.device, "auto, cpu, hip:0, ...")->capture_default_str();
+  command->add_option("--layer", request.layer,
+                      "The prefix of one layer's tensors, where there are several:\n"
+                      "model.layers.3.mlp");
   command->add_option("--tiles", request.tiles, "default: one tile per step; all: every legal one")
       ->check(CLI::IsMember({"default", "all"}))
       ->capture_default_str();
@@ -151,8 +157,10 @@ void add_verify(CLI::App& app, Request& request) {
       "Example: fselab verify tests/golden/qwen3_next --device cpu");
   command->callback([&] {
     request.action = [&] {
-      return verify_layer(
-          {.dir = request.dir, .device = request.device, .all_tiles = request.tiles == "all"});
+      return verify_layer({.dir = request.dir,
+                           .device = request.device,
+                           .layer = request.layer,
+                           .all_tiles = request.tiles == "all"});
     };
   });
 }
@@ -160,14 +168,13 @@ void add_verify(CLI::App& app, Request& request) {
 void add_capabilities(CLI::App& app, Request& request) {
   CLI::App* command = app.add_subcommand(
       "capabilities",
-      "The matrix of what a device can run, and why not; exit 2 for a refused model");
+      "The matrix of what a device can run, and why not; exit 2 for a model that it cannot run");
   command->add_option("--model", request.model, "A preset's name or a Hugging Face config.json");
   command->add_option("--device", request.device, "auto, cpu, hip:0, ...")->capture_default_str();
   command->footer("Example: fselab capabilities --model glm-4.7 --device cpu");
   command->callback([&] {
     request.action = [&] {
-      print_capabilities(request.model, request.device, configs_dir());
-      return 0;
+      return print_capabilities(request.model, request.device, configs_dir());
     };
   });
 }
@@ -187,6 +194,7 @@ void add_kernel_show(CLI::App& kernels, Request& request) {
   show->add_option("kernel", request.show.kernel, "Its name, as kernels ls prints it")->required();
   add_kernel_subject(*show, request.show.subject);
   show->add_option("--tile", request.show.subject.tile, "Axes to change: 'warps=8 ring=3'");
+  show->add_flag("--tiles", request.show.tiles, "Also every legal tile, the default first");
   show->add_flag("--source", request.show.source, "Also its device header");
   show->add_flag("--assembly", request.show.assembly, "Also its instructions");
   show->callback([&] {
@@ -324,7 +332,7 @@ int parse_and_run(int argc, char** argv) {
   }
   const int exit_code = request.action();
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-    throw Error(ErrorKind::environment, "standard output cannot be written");
+    throw std::system_error(errno, std::generic_category(), "standard output cannot be written");
   return exit_code;
 }
 
@@ -341,6 +349,12 @@ int run_command(int argc, char** argv) {
   } catch (const Error& error) {
     print_error(error.what());
     return static_cast<int>(error.kind);
+  } catch (const std::filesystem::filesystem_error& error) {
+    print_error(error.what());
+  } catch (const std::system_error& error) {  // fmt's, where a stream takes no more
+    const bool output = std::string_view(error.what()).starts_with("cannot write to file");
+    print_error(output ? "standard output cannot be written: " + error.code().message()
+                       : error.what());
   } catch (const std::bad_alloc&) {
     print_error("out of memory");
   } catch (const std::exception& error) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "core/counted.h"
 #include "core/filter.h"
 #include "core/store_merge.h"
 #include "experiments/exchange_command.h"
@@ -178,7 +179,8 @@ int merge(const MergeAsked& asked) {
   for (const std::string& conflict : merged.conflicts) fmt::print(stderr, "{}\n", conflict);
   const bool written = merged.conflicts.empty() || asked.keep;
   fmt::print("{}: {}\n", asked.into.string(),
-             written ? fmt::format("{} attempts and {} cases more", merged.attempts, merged.cases)
+             written ? fmt::format("{} and {} more", counted(merged.attempts, "attempt"),
+                                   counted(merged.cases, "case"))
                      : fmt::format("{} conflicts, nothing was written", merged.conflicts.size()));
   return written ? 0 : 1;
 }

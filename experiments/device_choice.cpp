@@ -1,8 +1,11 @@
 #include "experiments/device_choice.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <thread>
 
+#include "core/error.h"
 #include "experiments/paths.h"
 
 namespace fse {
@@ -12,6 +15,16 @@ BackendConfig backend_config() {
   return {.device_dir = device_headers_dir(),
           .cache_dir = kernel_cache_dir(),
           .compile_threads = std::max(1, cores)};
+}
+
+void require_measured_device(const std::string& name) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorKind::environment, fmt::format("device '{}' {}", name, why));
+  };
+  if (name.starts_with("emu:"))
+    refuse("runs kernels to check them and times nothing: fselab verify DIR --device " + name);
+  if (name.starts_with("sim:"))
+    refuse("is predicted, not measured: fselab simulate SWEEP device=" + name.substr(4));
 }
 
 std::unique_ptr<Backend> open_device(const std::string& name) {

@@ -15,6 +15,9 @@ inline std::string choose_device(const std::string& name) {
 // user's cache folder once compiled.
 BackendConfig backend_config();
 
+// Throws Error(environment) for a device that is never measured, with the command that takes it.
+void require_measured_device(const std::string& name);
+
 // The device that a name stands for, opened with backend_config().
 std::unique_ptr<Backend> open_device(const std::string& name);
 

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/strict_json.h"
+#include "experiments/write_file.h"
 #include "tuner/exchange_store.h"
 
 namespace fse {
@@ -30,14 +31,6 @@ std::string read_file(const std::string& file) {
   text << in.rdbuf();
   if (!in) throw Error(ErrorKind::environment, file + ": cannot be read");
   return text.str();
-}
-
-void write_file(const std::string& file, const std::string& text) {
-  std::ofstream out(file, std::ios::binary);
-  out << text << std::flush;
-  if (!out)
-    throw Error(ErrorKind::environment,
-                file + ": cannot be written, expected a file in a folder that exists");
 }
 
 void print_findings(const ForeignTable& table) {

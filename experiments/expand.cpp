@@ -86,12 +86,12 @@ std::vector<VariantRecord> judge_variants(const SweepSpec& spec, const LayerSpec
   return records;
 }
 
-LayerSpec read_layer(const ModelEntry& entry, const std::filesystem::path& configs_dir) {
+ModelConfig read_model(const ModelEntry& entry, const std::filesystem::path& configs_dir) {
   const bool is_path = !entry.path.empty();
   try {
-    LayerSpec layer = find_model(is_path ? entry.path.string() : entry.name, configs_dir).layer;
-    layer.model = entry.name;
-    return layer;
+    ModelConfig model = find_model(is_path ? entry.path.string() : entry.name, configs_dir);
+    model.layer.model = entry.name;
+    return model;
   } catch (const Refused&) {
     throw;  // its line begins "refused:"
   } catch (const Error& error) {
@@ -118,14 +118,17 @@ class Expander {
 
   // One model that is not implemented does not end the sweep.
   void add_model(const ModelEntry& entry, const std::filesystem::path& configs_dir) {
-    LayerSpec layer;
+    ModelConfig model;
     try {
-      layer = read_layer(entry, configs_dir);
+      model = read_model(entry, configs_dir);
     } catch (const Refused& refused) {
       add_refused_model(refused);
       return;
     }
-    add_layers(entry, layer);
+    for (const std::string& note : model.notes) add_note(entry.name + ": " + note);
+    if (!model.layer.has_shared() && asks_for_shared())
+      add_note(entry.name + " has no shared expert: what is asked for with one runs shared=none");
+    add_layers(entry, model.layer);
   }
 
   Expansion finish() {
@@ -136,20 +139,33 @@ class Expander {
   }
 
  private:
+  // Whether the sweep says where the shared expert runs; the defaults only say where it may.
+  bool asks_for_shared() const { return spec_.variants.shared != VariantAxes{}.shared; }
+
+  void add_note(const std::string& text) {
+    const std::string note = "note: " + text;
+    if (std::find(result_.notes.begin(), result_.notes.end(), note) == result_.notes.end())
+      result_.notes.push_back(note);
+  }
+
   void add_refused_model(const Refused& refused) {
     const std::string reason = without_prefix(refused);
-    if (std::find(refused_models_.begin(), refused_models_.end(), reason) != refused_models_.end())
-      return;
-    refused_models_.push_back(reason);
+    if (!add_reason(reason)) return;
     result_.notes.emplace_back(refused.what());
+  }
+
+  // False where it was told already.
+  bool add_reason(const std::string& reason) {
+    if (std::find(reasons_.begin(), reasons_.end(), reason) != reasons_.end()) return false;
+    reasons_.push_back(reason);
+    return true;
   }
 
   void add_layers(const ModelEntry& entry, LayerSpec layer) {
     const auto [twin, is_new] = layers_.emplace(canonical_text(layer), entry.name);
     if (!is_new)
-      result_.notes.push_back(
-          fmt::format("note: {} is the same layer as {}: what both ask for runs once", entry.name,
-                      twin->second));
+      add_note(fmt::format("{} is the same layer as {}: what both ask for runs once", entry.name,
+                           twin->second));
     const std::vector<std::vector<std::string>> why = routing_reasons(layer, spec_.routing);
     for (const DType dtype : entry.dtypes.empty() ? spec_.dtypes : entry.dtypes)
       for (const Activations activations : spec_.activations)
@@ -184,14 +200,14 @@ class Expander {
                              spec_.study, kMaxCases));
     std::vector<std::string> reasons = variant.reasons;
     reasons.insert(reasons.end(), routing_why.begin(), routing_why.end());
-    // One launch for the whole layer does not take every shape; the staged steps have kernels for
-    // all.
-    if (reasons.empty() && c.variant.experts == Experts::fused) {
+    // Not every kernel takes every shape; a simulated device has none at all.
+    if (reasons.empty() && device_.kind != "sim") {
       const LayerPlan plan =
           make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, device_);
-      if (std::string why = missing_kernel(plan, device_); !why.empty())
-        reasons.push_back("experts=fused: " + why);
+      if (const std::string why = missing_kernel(plan, device_); !why.empty())
+        reasons.push_back((c.variant.experts == Experts::fused ? "experts=fused: " : "") + why);
     }
+    for (const std::string& reason : reasons) add_reason(reason);
     result_.cases.push_back({.spec = std::move(c),
                              .baseline = variant.baseline,
                              .state = reasons.empty() ? CaseState::pending : CaseState::refused,
@@ -199,12 +215,8 @@ class Expander {
   }
 
   [[noreturn]] void refuse_all() const {
-    std::vector<std::string> reasons = refused_models_;
-    for (const CaseRecord& record : result_.cases)
-      if (std::find(reasons.begin(), reasons.end(), record.reason) == reasons.end())
-        reasons.push_back(record.reason);
     throw Refused(fmt::format("nothing in sweep {} can run on {}: {}", spec_.study, device_.name,
-                              fmt::join(reasons, "; ")));
+                              fmt::join(reasons_, "; ")));
   }
 
   // What is done, in every respect that a resumed run must share with the one it resumes.
@@ -226,7 +238,7 @@ class Expander {
   const DeviceInfo& device_;
   Expansion result_;
   std::set<std::string> seen_;
-  std::vector<std::string> refused_models_;    // why, each once
+  std::vector<std::string> reasons_;           // of all refusals, each once
   std::map<std::string, std::string> layers_;  // canonical text -> the first model that has it
 };
 

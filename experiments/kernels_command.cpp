@@ -120,8 +120,10 @@ void show_kernel(const ShowOptions& options, const std::filesystem::path& config
              def.device, device.arch);
   for (const Axis& axis : def.axes)
     fmt::print("axis      {}: {}\n", axis.name, fmt::join(axis.values, ", "));
-  fmt::print("step      {}\ntiles     {} legal\n", step_key(*at.plan, *at.step),
-             tiles(def, *at.plan, *at.step, device).size());
+  const std::vector<Tile> legal = tiles(def, *at.plan, *at.step, device);
+  fmt::print("step      {}\ntiles     {} legal\n", step_key(*at.plan, *at.step), legal.size());
+  if (options.tiles)
+    for (const Tile& tile : legal) fmt::print("          {}\n", to_text(tile));
   const Tile tile = chosen_tile(def, at, device, subject.tile);
   fmt::print("tile      {}\n", to_text(tile));
   if (on_gpu) print_instance(def, at, tile, device, options);

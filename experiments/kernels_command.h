@@ -17,6 +17,7 @@ struct KernelSubject {
 struct ShowOptions {
   std::string kernel;
   KernelSubject subject;
+  bool tiles = false;  // all that are legal
   bool source = false;
   bool assembly = false;
 };

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "core/counted.h"
 #include "experiments/device_choice.h"
 #include "experiments/estimate.h"
 #include "experiments/paths.h"
@@ -73,9 +74,10 @@ void print_counts(const SweepSpec& sweep, const Expansion& expansion,
   for (const WorkloadEstimate& workload : workloads)
     for (const CaseEstimate& c : workload.cases)
       ++(c.runs() ? runs : c.out_of_memory.empty() ? refused : too_large);
-  fmt::print("{}: {} cases in {} workloads on {} ({}): {} to run, {} refused{}; plan {}\n",
-             sweep.study, expansion.cases.size(), workloads.size(), device.name, device.arch, runs,
-             refused, too_large == 0 ? "" : fmt::format(", {} out of memory", too_large),
+  fmt::print("{}: {} in {} on {} ({}): {} to run, {} refused{}; plan {}\n", sweep.study,
+             counted(static_cast<int64_t>(expansion.cases.size()), "case"),
+             counted(static_cast<int64_t>(workloads.size()), "workload"), device.name, device.arch,
+             runs, refused, too_large == 0 ? "" : fmt::format(", {} out of memory", too_large),
              expansion.plan_hash);
 }
 
@@ -84,7 +86,7 @@ void print_workload(const WorkloadEstimate& workload, bool steps) {
       std::count_if(workload.cases.begin(), workload.cases.end(),
                     [](const CaseEstimate& c) { return c.record.state == CaseState::refused; });
   fmt::print("\n{}{}\n", workload_name(workload.cases.front().record.spec),
-             refused == 0 ? "" : fmt::format(" ({} variants refused)", refused));
+             refused == 0 ? "" : fmt::format(" ({} refused)", counted(refused, "variant")));
   if (refused == static_cast<ptrdiff_t>(workload.cases.size())) return;
   Table table{.titles = {"<variant", "launches", "MB", "MFLOP", "floor us", "buffers MB",
                          "tiles to try", "<"}};
@@ -114,7 +116,8 @@ void print_refusals(const Expansion& expansion) {
     if (lines[line]++ == 0) order.push_back(line);
   }
   if (!order.empty()) fmt::print("\n");
-  for (const std::string& line : order) fmt::print("refused: {} ({} cases)\n", line, lines[line]);
+  for (const std::string& line : order)
+    fmt::print("refused: {} ({})\n", line, counted(lines[line], "case"));
 }
 
 void print_memory(const std::vector<WorkloadEstimate>& workloads, const DeviceInfo& device) {
@@ -149,15 +152,16 @@ void print_totals(const SweepSpec& sweep, const std::vector<WorkloadEstimate>& w
   if (sweep.tune.strategy == Strategy::none) tiles = 0;
   fmt::print(
       "\ntime, at {:.1f} GB/s read and {:.0f} GFLOP/s: about {} (weights and reference {}, "
-      "tuning {} for up to {} tiles, measuring {})\n",
+      "tuning {} for up to {}, measuring {})\n",
       rates.read_gbs, rates.peak_gflops, duration(time.total()), duration(time.prepare_s),
-      duration(time.tune_s), tiles, duration(time.measure_s));
+      duration(time.tune_s), counted(tiles, "tile"), duration(time.measure_s));
 }
 
 }  // namespace
 
 void plan_sweep(const PlanOptions& options) {
   const SweepSpec sweep = read_sweep(options.sweep, options.overrides);
+  require_measured_device(sweep.device);
   const auto backend = open_device(sweep.device);
   const DeviceInfo& device = backend->device();
   const Expansion expansion = expand(sweep, device, configs_dir());

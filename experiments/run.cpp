@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/version.h"
 #include "experiments/device_choice.h"
@@ -153,18 +154,8 @@ int64_t count(const std::vector<CaseRecord>& cases, CaseState state) {
                        [&](const CaseRecord& record) { return record.state == state; });
 }
 
-// False when it was interrupted.
-bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t study,
-                 const RunOptions& options) {
-  std::vector<WorkloadGroup> groups =
-      groups_of(read_shard(options.shard), group_cases(store.cases(study)));
-  int64_t total = 0, pending = 0;
-  for (const WorkloadGroup& group : groups) {
-    total += static_cast<int64_t>(group.cases.size());
-    pending += count(group.cases, CaseState::pending);
-  }
-  if (pending == 0) return true;
-  Progress progress(total, total - pending, options.quiet);
+void measure_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t study,
+                     std::vector<WorkloadGroup> groups, Progress& progress) {
   progress.activity("measuring the device's ceilings");
   const Environment environment = describe_environment(bench);
   RunContext context{.bench = bench,
@@ -177,8 +168,23 @@ bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t 
                      .tune = spec.tune,
                      .measure = spec.measure,
                      .progress = progress};
+  run_groups(context, std::move(groups));
+}
+
+// False when it was interrupted.
+bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t study,
+                 const RunOptions& options) {
+  std::vector<WorkloadGroup> groups =
+      groups_of(read_shard(options.shard), group_cases(store.cases(study)));
+  int64_t total = 0, pending = 0;
+  for (const WorkloadGroup& group : groups) {
+    total += static_cast<int64_t>(group.cases.size());
+    pending += count(group.cases, CaseState::pending);
+  }
+  if (pending == 0) return true;
+  Progress progress(total, total - pending, options.quiet);
   try {
-    run_groups(context, std::move(groups));
+    measure_pending(bench, spec, store, study, std::move(groups), progress);
   } catch (const Error& error) {
     if (error.kind != ErrorKind::incomplete) throw;
     return false;
@@ -192,6 +198,7 @@ int run_sweep(const RunOptions& options) {
   read_shard(options.shard);  // a typing mistake ends the command before anything else does
   const std::filesystem::path configs = configs_dir();
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
+  require_measured_device(spec.device);
   const auto bench = options.in_process
                          ? open_workbench(open_device(spec.device))
                          : open_device_in_worker(spec.device, read_deadlines(options.deadlines));
@@ -202,15 +209,18 @@ int run_sweep(const RunOptions& options) {
   const int64_t study = store.add_study({.name = spec.study,
                                          .yaml_text = spec.yaml_text,
                                          .plan_hash = expansion.plan_hash,
-                                         .command = options.command},
+                                         .command = options.command,
+                                         .created = {},
+                                         .notes = expansion.notes},
                                         expansion.cases);
   catch_interrupts();
   const bool complete = run_pending(*bench, spec, store, study, options);
   const std::vector<CaseRecord> cases = store.cases(study);
   fmt::print("{}", to_markdown(load_report(store, study)));
   if (!complete) {
-    fmt::print(stderr, "fselab: stopped with {} of {} cases pending; the same command resumes\n",
-               count(cases, CaseState::pending), cases.size());
+    fmt::print(stderr, "fselab: stopped with {} of {} pending; the same command resumes\n",
+               count(cases, CaseState::pending),
+               counted(static_cast<int64_t>(cases.size()), "case"));
     return static_cast<int>(ErrorKind::incomplete);
   }
   return count(cases, CaseState::failed) > 0 ? 1 : 0;

@@ -4,12 +4,12 @@
 
 #include <optional>
 
+#include "core/counted.h"
 #include "core/error.h"
 #include "core/model_import.h"
 #include "core/outcome.h"
-#include "core/routing.h"
-#include "core/safetensors.h"
 #include "experiments/device_choice.h"
+#include "experiments/golden.h"
 #include "tuner/hostile.h"
 #include "tuner/step_bench.h"
 #include "tuner/tune.h"
@@ -18,15 +18,12 @@
 namespace fse {
 namespace {
 
-// The golden module computes routing weights in float32: see tests/golden/README.md.
-constexpr double kGoldenTolerance = 1e-5;
-
 // One layer with weights of one dtype, an input, and what it should give.
 struct Subject {
   LayerWeights weights;
   std::vector<float> x;
   int tokens = 0;
-  std::optional<Matrix> golden_out;  // only where it applies to these weights
+  std::optional<GoldenAnswer> golden;  // only where it applies to these weights
 };
 
 struct Tally {
@@ -48,67 +45,35 @@ struct Tally {
   }
 };
 
-Matrix tensor_matrix(const TensorView& tensor) {
-  check(tensor.shape.size() == 2, "a golden tensor is a matrix");
-  Matrix values(tensor.shape[0], tensor.shape[1]);
-  for (Eigen::Index i = 0; i < values.size(); ++i) values.data()[i] = tensor.at(i);
-  return values;
-}
-
-std::vector<float> golden_input(const Safetensors& golden, const std::filesystem::path& file,
-                                int hidden) {
-  const TensorView& input = golden.at("input");
-  if (input.shape.size() != 2 || input.shape[0] < 1 || input.shape[1] != hidden)
-    fail_data(
-        fmt::format("{}: input: expected shape [tokens, hidden = {}]", file.string(), hidden));
-  std::vector<float> x(static_cast<size_t>(input.elements()));
-  for (size_t i = 0; i < x.size(); ++i)
-    x[i] = static_cast<float>(input.at(static_cast<int64_t>(i)));
-  return x;
-}
-
 Subject load_subject(const LayerSpec& layer, const std::string& storage,
-                     const std::filesystem::path& dir) {
+                     const VerifyOptions& options) {
   constexpr int kTokens = 16;
-  Subject subject{.weights = load_weights(layer, make_shard(layer, 1, 0), dir)};
-  const std::filesystem::path file = dir / "golden.safetensors";
+  Subject subject{.weights =
+                      load_weights(layer, make_shard(layer, 1, 0), options.dir, options.layer)};
+  const std::filesystem::path file = options.dir / "golden.safetensors";
   if (!std::filesystem::exists(file)) {
     subject.tokens = kTokens;
     subject.x = random_input(kTokens, layer.hidden, 1);
     return subject;
   }
-  const Safetensors golden = Safetensors::open(file);
-  subject.x = golden_input(golden, file, layer.hidden);
-  subject.tokens = static_cast<int>(subject.x.size()) / layer.hidden;
-  // f32 holds every checkpoint format exactly; other conversions round, so that only the reference
-  // over the same converted values is their truth.
+  GoldenAnswer golden = read_golden(file, layer);
+  subject.tokens = static_cast<int>(golden.input.rows());
+  for (const double x : golden.input.reshaped<Eigen::RowMajor>())
+    subject.x.push_back(static_cast<float>(x));
+  // f32 holds every checkpoint format exactly; other conversions round, and so do fp8 activations:
+  // then only the reference over the same values is their truth.
   const bool own_weights = layer.dtype == DType::f32 || to_name(layer.dtype) == storage;
-  if (!own_weights) return subject;
-  const TensorView& output = golden.at("output");
-  if (output.shape != std::vector<int64_t>{subject.tokens, layer.hidden})
-    fail_data(fmt::format("{}: output: expected shape [{}, {}]", file.string(), subject.tokens,
-                          layer.hidden));
-  subject.golden_out = tensor_matrix(output);
-  if (!subject.golden_out->allFinite())  // compare() would take such an element for undefined
-    fail_data(
-        fmt::format("{}: output: holds NaN or infinity, expected finite values", file.string()));
+  if (own_weights && layer.activations == Activations::bf16) subject.golden = std::move(golden);
   return subject;
 }
 
 // The reference's own answer against the golden one: the external truth for everything below.
 void judge_reference(LayerReference& reference, const LayerPlan& plan, const Subject& subject,
                      const std::string& what, Tally& tally) {
-  if (!subject.golden_out) return;
-  Matrix ids(plan.tokens, plan.layer.routing.top_k);
-  const Matrix keys =
-      selection_keys(plan.layer.routing, reference.scores(), subject.weights.selection_bias);
-  for (Eigen::Index t = 0; t < ids.rows(); ++t) {
-    const std::vector<int> row = select_experts(plan.layer.routing, keys.row(t).data());
-    for (size_t j = 0; j < row.size(); ++j) ids(t, static_cast<Eigen::Index>(j)) = row[j];
-  }
+  if (!subject.golden) return;
   const Accuracy accuracy =
-      compare(reference.out(ids), *subject.golden_out, kGoldenTolerance, "out");
-  const std::string numbers = fmt::format("error {:.1e} (bound {:.0e}) to the golden output",
+      compare_golden(reference, plan, subject.weights.selection_bias, *subject.golden);
+  const std::string numbers = fmt::format("error {:.1e} (bound {:.0e}) to the golden answer",
                                           accuracy.rel_frobenius, accuracy.bound);
   accuracy.ok() ? tally.pass(what, numbers) : tally.fail(what, accuracy.first_bad);
 }
@@ -125,12 +90,17 @@ void judge_layer(Session& session, const LayerPlan& plan, std::span<const Choice
                  Tally& tally) {
   LayerCheck check = verify_layer_run(session, plan, choices, subject.weights.selection_bias,
                                       reference, subject.x);
-  if (check.ok() && subject.golden_out && check.routing.near_ties == 0) {
+  const bool same_experts = check.routing.near_ties == 0;
+  if (check.ok() && subject.golden && same_experts) {
     const double bound = check.output.bound + kGoldenTolerance;
-    const Accuracy golden = compare(session.read(Buf::out), *subject.golden_out, bound, "out");
+    const Accuracy golden = compare(session.read(Buf::out), subject.golden->out, bound, "out");
     check.output.first_bad = golden.first_bad;
   }
-  check.ok() ? tally.pass(what, numbers(check)) : tally.fail(what, check.reason());
+  const std::string skipped =
+      subject.golden && !same_experts
+          ? fmt::format("  golden not compared: {}", counted(check.routing.near_ties, "near tie"))
+          : "";
+  check.ok() ? tally.pass(what, numbers(check) + skipped) : tally.fail(what, check.reason());
 }
 
 // One worst check over all hostile inputs, each with a reference of its own.
@@ -180,14 +150,15 @@ void judge_tiles(Session& session, const LayerPlan& plan, const DeviceInfo& devi
   }
 }
 
-void verify_dtype(Backend& backend, const ModelConfig& config, const VerifyOptions& options,
-                  DType dtype, Tally& tally) {
-  LayerSpec layer = config.layer;
-  layer.dtype = dtype;
-  const Subject subject = load_subject(layer, config.storage, options.dir);
+void verify_numbers(Backend& backend, const ModelConfig& config, const VerifyOptions& options,
+                    const LayerSpec& layer, Tally& tally) {
+  const Subject subject = load_subject(layer, config.storage, options);
+  const std::string name =
+      fmt::format("{}{}", to_name(layer.dtype),
+                  layer.activations == Activations::fp8 ? " activations=fp8" : "");
   std::optional<LayerReference> reference;
   for (const Variant& variant : all_variants()) {
-    const std::string what = fmt::format("{} {}", to_name(dtype), to_label(variant));
+    const std::string what = fmt::format("{} {}", name, to_label(variant));
     const std::vector<std::string> reasons = check(layer, variant, backend.device());
     if (!reasons.empty()) {
       tally.skip(what, "refused: " + reasons.front());
@@ -201,7 +172,7 @@ void verify_dtype(Backend& backend, const ModelConfig& config, const VerifyOptio
     }
     if (!reference) {
       reference.emplace(plan, subject.weights, to_matrix(subject.x, subject.tokens, layer.hidden));
-      judge_reference(*reference, plan, subject, to_name(dtype) + " reference", tally);
+      judge_reference(*reference, plan, subject, name + " reference", tally);
     }
     try {
       const auto session = backend.open(plan, {subject.weights});
@@ -217,6 +188,20 @@ void verify_dtype(Backend& backend, const ModelConfig& config, const VerifyOptio
   }
 }
 
+// The layer in every dtype, and every type of activations, that the device has kernels for.
+std::vector<LayerSpec> number_formats(LayerSpec layer, const DeviceInfo& device) {
+  std::vector<LayerSpec> all;
+  for (const DType dtype : device.dtypes)
+    for (const auto& [activations, name] : kNames<Activations>) {
+      layer.dtype = dtype;
+      layer.activations = activations;
+      const bool converts = activations == Activations::fp8;
+      if (!converts || (device.fp8_activations && dtype == DType::fp8_block128))
+        all.push_back(layer);
+    }
+  return all;
+}
+
 }  // namespace
 
 int verify_layer(const VerifyOptions& options) {
@@ -227,12 +212,13 @@ int verify_layer(const VerifyOptions& options) {
                     options.dir.string()));
   const ModelConfig config = import_config(options.dir / "config.json");
   if (!config.storage_supported)
-    throw Refused(fmt::format("{}: weights stored as {} cannot be loaded",
-                              (options.dir / "config.json").string(), config.storage));
+    throw Refused(fmt::format("{}: {}: weights stored as {} cannot be loaded",
+                              (options.dir / "config.json").string(), config.storage_key,
+                              config.storage));
   const auto backend = open_device(options.device);
   Tally tally;
-  for (DType dtype : backend->device().dtypes)
-    verify_dtype(*backend, config, options, dtype, tally);
+  for (const LayerSpec& layer : number_formats(config.layer, backend->device()))
+    verify_numbers(*backend, config, options, layer, tally);
   fmt::print("{} passed, {} failed, {} skipped\n", tally.passed, tally.failed, tally.skipped);
   if (tally.failed > 0) return 1;
   return tally.passed > 0 ? 0 : 2;

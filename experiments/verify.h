@@ -7,6 +7,7 @@ namespace fse {
 struct VerifyOptions {
   std::filesystem::path dir;  // config.json, model.safetensors, golden.safetensors where present
   std::string device = "auto";
+  std::string layer;       // its tensors' prefix; empty: the only MoE layer there is
   bool all_tiles = false;  // every legal tile of every step, not only the default one
 };
 

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "experiments/device_choice.h"
+#include "experiments/interrupt.h"
 #include "tuner/child_process.h"
 #include "tuner/worker.h"
 
@@ -25,7 +26,8 @@ std::unique_ptr<Workbench> open_device_in_worker(const std::string& device,
                                                  const Deadlines& deadlines) {
   return open_worker({.command = {"/proc/self/exe", "worker", "--device", device, "--parent",
                                   std::to_string(getpid())},
-                      .deadlines = deadlines});
+                      .deadlines = deadlines,
+                      .stop = interrupted});
 }
 
 Deadlines read_deadlines(const std::vector<std::string>& words) {

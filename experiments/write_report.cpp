@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "core/error.h"
 #include "experiments/paths.h"
 #include "experiments/sourced_ceilings.h"
+#include "experiments/write_file.h"
 #include "reports/compare.h"
 #include "reports/html.h"
 #include "reports/json.h"
@@ -22,12 +22,7 @@ void write(const std::filesystem::path& out, const std::string& text) {
     fmt::print("{}", text);
     return;
   }
-  std::ofstream file(out, std::ios::binary);
-  file << text << std::flush;
-  if (!file)
-    throw Error(ErrorKind::environment,
-                fmt::format("{}: cannot be written, expected a file in a folder that exists",
-                            out.string()));
+  write_file(out, text);
 }
 
 std::string study_text(const Store& store, const ReportOptions& options) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "core/counted.h"
 #include "reports/table.h"
 #include "reports/workload_tables.h"
 
@@ -136,10 +137,17 @@ std::string how_to_read(const ReportData& data, const Varying& say) {
   const auto states = count_states(data);
   if (const auto pending = states.find(CaseState::pending); pending != states.end())
     text += fmt::format(
-        "**Incomplete**: {} cases have not run yet; the command below continues "
-        "with them.\n\n",
-        pending->second);
+        "**Incomplete**: {} not run yet; the command below continues with what is left.\n\n",
+        counted(pending->second, "case") + (pending->second == 1 ? " has" : " have"));
   return text;
+}
+
+// What no case shows: models that are refused, values that a layer has no use for.
+std::string study_notes(const ReportData& data) {
+  if (data.study.notes.empty()) return "";
+  std::string text = "## Without a result\n\n";
+  for (const std::string& note : data.study.notes) text += "- " + escape_markdown(note) + "\n";
+  return text + "\n";
 }
 
 std::string failures(const ReportData& data) {
@@ -220,7 +228,7 @@ std::string to_summary(const ReportData& data) {
     const std::string missing = unmeasured_section(series, say);
     if (!missing.empty()) text += "## " + full_name(series.common, say) + "\n\n" + missing;
   }
-  return text;
+  return text + study_notes(data);
 }
 
 std::string to_markdown(const ReportData& data) {
@@ -235,7 +243,7 @@ std::string to_markdown(const ReportData& data) {
     for (const WorkloadResult& w : series.workloads) text += workload_section(w, say);
     text += unmeasured_section(series, say);
   }
-  return text + failures(data) + provenance(data);
+  return text + study_notes(data) + failures(data) + provenance(data);
 }
 
 std::string headline_markdown(const ReportData& data) {

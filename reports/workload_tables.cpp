@@ -61,17 +61,15 @@ std::string variant_table(const WorkloadResult& w, const Varying& say) {
   return to_markdown(table);
 }
 
-// The union of two plans' steps: the baseline's in order, each other one before the next step that
-// both have, so that what replaces a step stands beside it.
-std::vector<std::string> merged_steps(const AttemptRecord& a, const AttemptRecord& b) {
-  std::vector<std::string> names;
-  for (const StepTime& s : a.steps) names.push_back(s.step);
-  auto next = names.end();
-  for (auto s = b.steps.rbegin(); s != b.steps.rend(); ++s) {
-    const auto at = std::find(names.begin(), names.end(), s->step);
-    next = at != names.end() ? at : names.insert(next, s->step);
+// Adds a plan's steps to the union, each new one before the next step that both have, so that what
+// replaces a step stands beside it.
+void merge_steps(std::vector<std::string>& names, const AttemptRecord& a) {
+  std::string next;  // the step behind, "" at the end
+  for (auto s = a.steps.rbegin(); s != a.steps.rend(); ++s) {
+    if (std::find(names.begin(), names.end(), s->step) == names.end())
+      names.insert(std::find(names.begin(), names.end(), next), s->step);
+    next = s->step;
   }
-  return names;
 }
 
 double step_us(const AttemptRecord& a, const std::string& name) {
@@ -86,22 +84,40 @@ double steps_sum(const AttemptRecord& a) {
   return sum;
 }
 
-// The baseline and the fastest variant that is not the baseline, step by step.
-std::string step_comparison(const AttemptRecord& baseline, const std::string& baseline_name,
-                            const AttemptRecord& other, const std::string& other_name) {
-  const int decimals = decimals_for(std::max(baseline.time_us.median, other.time_us.median) / 10);
-  Table table{{"<step", baseline_name + " us", other_name + " us", "change us"}, {}};
-  const auto add = [&](const std::string& what, double a, double b) {
-    const double change = (std::isnan(b) ? 0 : b) - (std::isnan(a) ? 0 : a);
-    table.rows.push_back(
-        {what, number(a, decimals), number(b, decimals), signed_number(change, decimals)});
+std::vector<const VariantResult*> measured(const WorkloadResult& w) {
+  std::vector<const VariantResult*> all;
+  for (const VariantResult& v : w.variants)
+    if (v.layer && !v.layer->steps.empty()) all.push_back(&v);
+  return all;
+}
+
+// Every variant in microseconds, step by step; last what the fastest changes to its baseline.
+std::string step_table(const WorkloadResult& w, const VariantResult* fastest,
+                       const VariantResult* baseline, const Varying& say) {
+  const std::vector<const VariantResult*> variants = measured(w);
+  const bool compared = fastest && baseline && baseline->layer;
+  const int decimals = decimals_for(largest_time(w) / 10);
+  Table table{{"<step"}, {}};
+  std::vector<std::string> names;
+  for (const VariantResult* v : variants) {
+    table.titles.push_back(label(v->record.spec.variant, say) + " us");
+    merge_steps(names, *v->layer);
+  }
+  if (compared) table.titles.push_back(label(fastest->record.spec.variant, say) + " change us");
+  const auto add = [&](const std::string& what, auto time_of) {
+    std::vector<std::string> row{what};
+    for (const VariantResult* v : variants) row.push_back(number(time_of(*v->layer), decimals));
+    const auto or_zero = [](double us) { return std::isnan(us) ? 0 : us; };
+    if (compared)
+      row.push_back(signed_number(
+          or_zero(time_of(*fastest->layer)) - or_zero(time_of(*baseline->layer)), decimals));
+    table.rows.push_back(row);
   };
-  for (const std::string& name : merged_steps(baseline, other))
-    add(escape_markdown(name), step_us(baseline, name), step_us(other, name));
-  const double a = steps_sum(baseline), b = steps_sum(other);
-  add("**sum of steps**", a, b);
-  add("layer - sum", baseline.time_us.median - a, other.time_us.median - b);
-  add("**layer**", baseline.time_us.median, other.time_us.median);
+  for (const std::string& name : names)
+    add(escape_markdown(name), [&](const AttemptRecord& a) { return step_us(a, name); });
+  add("**sum of steps**", steps_sum);
+  add("layer - sum", [](const AttemptRecord& a) { return a.time_us.median - steps_sum(a); });
+  add("**layer**", [](const AttemptRecord& a) { return a.time_us.median; });
   return to_markdown(table);
 }
 
@@ -164,13 +180,11 @@ std::string breakdown(const WorkloadResult& w, const Varying& say) {
   const VariantResult* other = fastest_candidate(w);
   const VariantResult* baseline = other ? w.baseline_of(*other) : fastest;
   std::string text;
-  if (other && baseline && baseline->layer)
+  if (!measured(w).empty())
     text +=
         "Where the microseconds go (\"layer - sum\": launches and waits between the steps; "
         "negative where steps overlap):\n\n" +
-        step_comparison(*baseline->layer, label(baseline->record.spec.variant, say), *other->layer,
-                        label(other->record.spec.variant, say)) +
-        "\n";
+        step_table(w, other, baseline, say) + "\n";
   for (const VariantResult* v : {other, baseline})
     if (v && v->layer && !v->layer->steps.empty())
       text += fmt::format("Kernels and tuned tiles of {}:\n\n{}\n",

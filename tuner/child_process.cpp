@@ -120,15 +120,23 @@ bool ChildProcess::send(const std::string& line) const {
   return true;
 }
 
-ChildProcess::End ChildProcess::ask(const std::string& line, double seconds, std::string& answer) {
+ChildProcess::End ChildProcess::ask(const std::string& line, double seconds, std::string& answer,
+                                    const std::function<bool()>& stop) {
+  constexpr int kStopMilliseconds = 100;  // how long a wait does not look whether it is to stop
   const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                            std::chrono::duration<double>(seconds));
   bool open = pid_ > 0 && send(line);
   size_t end = std::string::npos;
   while (open && (end = received_.find('\n')) == std::string::npos) {
     pollfd waiting{.fd = from_, .events = POLLIN, .revents = 0};
-    const int ready = poll(&waiting, 1, milliseconds_until(deadline));
+    const int left = milliseconds_until(deadline);
+    const int ready = poll(&waiting, 1, stop ? std::min(left, kStopMilliseconds) : left);
+    if (ready <= 0 && stop && stop()) {
+      kill();
+      return End::stopped;
+    }
     if (ready < 0 && errno == EINTR) continue;
+    if (ready == 0 && left > kStopMilliseconds && stop) continue;
     if (ready == 0) {
       kill();
       return End::late;

@@ -2,6 +2,7 @@
 #include <sys/types.h>
 
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,10 +20,11 @@ class ChildProcess {
   ChildProcess(const ChildProcess&) = delete;  // one owner
   ChildProcess& operator=(const ChildProcess&) = delete;
 
-  enum class End { answered, ended, late };
-  // Sends a line and waits for the answer's, at most `seconds`. After anything but `answered` the
-  // child is dead.
-  End ask(const std::string& line, double seconds, std::string& answer);
+  enum class End { answered, ended, late, stopped };
+  // Sends a line and waits for the answer's, at most `seconds` and until `stop` says so. After
+  // anything but `answered` the child is dead.
+  End ask(const std::string& line, double seconds, std::string& answer,
+          const std::function<bool()>& stop = {});
   // How it died: "signal 6 (Aborted)", "exit code 3".
   const std::string& death() const { return death_; }
   // The last lines it wrote to standard error, joined by " | ".

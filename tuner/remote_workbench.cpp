@@ -33,22 +33,26 @@ class Link {
     if (workload_) send_workload();
   }
 
+  const std::function<bool()>& stop() const { return spec_.stop; }
   void close_later(int layer) { to_close_.push_back(layer); }
 
-  json ask(Stage stage, const std::string& what, json request = json::object()) {
+  // `stop` where the worker may be given up for it: throws Error(incomplete).
+  json ask(Stage stage, const std::string& what, json request = json::object(),
+           const std::function<bool()>& stop = {}) {
     request["do"] = what;
     request["close"] = to_close_;
     to_close_.clear();
     check(child_ != nullptr, "a worker is there when it is asked");
     const double seconds = spec_.deadlines.of(stage);
     std::string line;
-    const auto end = child_->ask(to_line(request), seconds, line);
+    const auto end = child_->ask(to_line(request), seconds, line, stop);
     if (end == ChildProcess::End::answered) return value_of(json::parse(line));
     const std::string words = child_->last_words();
     const std::string death = end == ChildProcess::End::late
                                   ? fmt::format("no answer within {} s", seconds)
                                   : child_->death();
     child_.reset();
+    if (end == ChildProcess::End::stopped) throw Error(ErrorKind::incomplete, "stopped");
     throw AttemptError(
         end == ChildProcess::End::late ? Status::timed_out : Status::crashed,
         fmt::format("{} in {}{}{}", death, to_name(stage), words.empty() ? "" : ": ", words),
@@ -225,7 +229,7 @@ class RemoteWorkbench final : public Workbench {
  private:
   double measure(const std::string& what) {
     link_.restore();
-    return from_json<double>(link_.ask(Stage::prepare, what));
+    return from_json<double>(link_.ask(Stage::prepare, what, {}, link_.stop()));
   }
 
   Link link_;

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct Deadlines {
 struct WorkerSpec {
   std::vector<std::string> command;  // what serves requests on standard input and output
   Deadlines deadlines;
+  // Asked while the device's ceilings are measured, which takes seconds and may be done again.
+  std::function<bool()> stop = {};
 };
 
 // A device in a process of its own. A request that takes too long ends as Status::timed_out, one

@@ -234,8 +234,12 @@ double LayerReference::largest_logit() const {
 const Matrix& LayerReference::out(const Matrix& routed_ids) {
   if (out_.size() > 0 && chosen_ == routed_ids) return out_;
   chosen_ = routed_ids;
-  out_ = run_reference(plan_, weights_, x_, &chosen_)[Buf::out];
+  out_ = on(chosen_)[Buf::out];
   return out_;
+}
+
+RefState LayerReference::on(const Matrix& routed_ids) const {
+  return run_reference(plan_, weights_, x_, &routed_ids);
 }
 
 LayerCheck verify_layer_run(Session& session, const LayerPlan& plan,

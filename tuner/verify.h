@@ -72,6 +72,7 @@ class LayerReference {
   const Logits& logits() const { return logits_; }
   double largest_logit() const;                 // of the routed experts
   const Matrix& out(const Matrix& routed_ids);  // [tokens, hidden], on these ids
+  RefState on(const Matrix& routed_ids) const;  // every buffer of the plainest variant
 
  private:
   LayerPlan plan_;  // the plainest variant of the layer

@@ -96,7 +96,8 @@ function show_provenance() {
     make('h2', {id: 'provenance-title'}, 'Provenance'),
     make('p', {class: 'note'}, `Study ${data.study.name}, created ${data.study.created}, plan ` +
       `${data.study.plan_hash}. Reproduced by:`), make('pre', {tabindex: '0'}, data.study.command),
-    make('p', {class: 'note'}, 'with this sweep:'), make('pre', {tabindex: '0'}, data.study.yaml)));
+    make('p', {class: 'note'}, 'with this sweep:'), make('pre', {tabindex: '0'}, data.study.yaml),
+    ...data.study.notes.map(text => make('p', {class: 'note'}, text))));
 }
 
 const dark = matchMedia('(prefers-color-scheme: dark)');

@@ -31,7 +31,7 @@ TEST_CASE("a file that cannot be a config is named with the reason") {
 TEST_CASE("a config without experts is no MoE model") {
   check_message(text_error("{}"), {"not the config of an MoE model", "num_experts"});
   check_message(text_error(R"({"model_type": "llama", "num_experts": null, "text_config": 7})"),
-                {"not the config of an MoE model"});
+                {"text_config is 7, expected an object with the language model's keys"});
 }
 
 TEST_CASE("a value of the wrong type or size says key, value and what was expected") {
@@ -120,11 +120,13 @@ TEST_CASE("two spellings that disagree are named both") {
 
 TEST_CASE("values that do not fit together are named") {
   check_message(mistake(with(deepseek_v3_config(), {{"num_experts_per_tok", 17}})),
-                {"top_k is 17"});
-  check_message(mistake(with(deepseek_v3_config(), {{"n_group", 5}})), {"groups is 5"});
+                {"num_experts_per_tok is 17, expected 1 to n", " = 16"});
+  check_message(mistake(with(deepseek_v3_config(), {{"n_group", 5}})),
+                {"n_group is 5, expected a divisor of n_routed_experts = "});
   check_message(mistake(with(deepseek_v3_config(), {{"n_group", 16}, {"topk_group", 8}})),
                 {"n_group is 16"});
-  check_message(mistake(with(deepseek_v3_config(), {{"topk_group", 8}})), {"groups_kept is 8"});
+  check_message(mistake(with(deepseek_v3_config(), {{"topk_group", 8}})),
+                {"topk_group is 8, expected 1 to n_group = "});
   check_message(mistake(with(deepseek_v3_config(), {{"first_k_dense_replace", 4}})),
                 {"all 4 layers are dense"});
   check_message(mistake(with(deepseek_v3_config(),

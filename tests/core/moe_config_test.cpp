@@ -122,10 +122,20 @@ TEST_CASE("the language model of a multimodal config is read") {
     CHECK(model.model_type == "deepseek_v3");
     CHECK(model.layer.routing.experts == 16);
     CHECK(model.storage == "mxfp4");
+    CHECK(model.storage_key == "quantization_config");
   }
   const json outer = {{"model_type", "qwen3_next"},
                       {"text_config", without(qwen3_next_config(), "model_type")}};
   CHECK(import_json(outer).model_type == "qwen3_next");
+}
+
+TEST_CASE("a list that names layers which are not there is told") {
+  const auto notes = [](const json& list) {
+    return import_json(with(qwen3_next_config(), {{"mlp_only_layers", list}})).notes;
+  };
+  CHECK(notes({0, 1}).empty());
+  REQUIRE(notes({0, 100}).size() == 1);
+  CHECK(notes({0, 100})[0].starts_with("mlp_only_layers names layer 100, but the last one is "));
 }
 
 TEST_CASE("every spelling of the dense layers is read") {

@@ -221,7 +221,8 @@ TEST_CASE("an index that does not fit its shards is an error") {
   check_message(message(R"({"a":"s1","b":"s2"})"), {"s1", "tensor 'b'", "index has it in 's2'"});
   check_message(message(R"({"a":"s1"})"), {"s1", "tensor 'b'", "not in the index"});
   check_message(message(R"({"a":"s1","b":"s1","c":"s1"})"), {"tensor 'c'", "not in 's1'"});
-  check_message(message(R"({"a":"s1","b":"s1","c":"s3"})"), {"s3", "cannot be opened"});
+  check_message(message(R"({"a":"s1","b":"s1","c":"s3"})"),
+                {"index.json", "shard 's3' is missing, expected it beside the index"});
   check_message(message(R"({"a":"s1","a":"s2"})"), {"'a' is there twice"});
   check_message(message(R"({"a":7})"), {"tensor 'a'", "file name"});
   check_message(message("3"), {"no object 'weight_map'"});

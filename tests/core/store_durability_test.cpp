@@ -83,7 +83,8 @@ TEST_CASE("what is not a fselab database is named, in writing and in reading") {
     CHECK(contains(error, "expected fselab's 0x66736c62"));
   }
   for (const auto& error : {write_error(newer), read_error(newer)})
-    CHECK(contains(error, "schema version 99, expected 1 to 4 (written by a newer fselab)"));
+    CHECK(contains(error, "schema version 99, expected 1 to " + std::to_string(kSchemaVersion) +
+                              " (written by a newer fselab)"));
   CHECK(count(*std::make_unique<SQLite::Database>(other.string()), "mine") == 0);
 }
 

@@ -93,6 +93,18 @@ TEST_CASE("a file that holds no trace is damaged data, for every layer") {
   CHECK(kind_of() == ErrorKind::data);
   write_safetensors(file, {{.name = "ids", .dtype = "U8", .shape = {1, 1}, .bytes = {{}}}});
   CHECK(kind_of() == ErrorKind::data);
+  for (const std::string dtype : {"F32", "I32"}) {
+    write_safetensors(file, {{.name = "topk_ids",
+                              .dtype = dtype,
+                              .shape = {1, 1},
+                              .bytes = std::vector<std::byte>(4)}});
+    CAPTURE(dtype);
+    if (dtype == "I32")
+      CHECK(trace_fault(routing(4, 1), file) == "");
+    else
+      CHECK_THROWS_WITH_AS(trace_fault(routing(4, 1), file),
+                           doctest::Contains("dtype F32, expected integers"), Error);
+  }
   write_safetensors(file, {{.name = "topk_ids", .dtype = "BOOL", .shape = {1, 1}, .bytes = {{}}}});
   CHECK(kind_of() == ErrorKind::data);
 }

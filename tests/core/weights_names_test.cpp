@@ -139,7 +139,7 @@ TEST_CASE("a folder without weights") {
   const LayerSpec layer = golden_layer("qwen3_next", DType::bf16);
   check_message(data_error([&] { load(layer, dir.path()); }), {dir.path().string(), "no weights"});
   write_safetensors(dir.path() / "model.safetensors", {});
-  check_message(data_error([&] { load(layer, dir.path()); }), {"0 MoE layers", "there: none"});
+  check_message(data_error([&] { load(layer, dir.path()); }), {"0 MoE layers", "of: none"});
 }
 
 }  // namespace

@@ -111,7 +111,7 @@ TEST_CASE("names of commands are names like any other") {
     const Result r = fselab("plan " + name);
     CAPTURE(r.err);
     CHECK(r.exit_code == 0);
-    CHECK(r.out.starts_with(name + ": 1 cases"));
+    CHECK(r.out.starts_with(name + ": 1 case"));
   }
 }
 

@@ -70,6 +70,28 @@ TEST_CASE("without a shared expert the shared axis is one value, in the baseline
   CHECK(baselines(e) == std::vector<std::string>(2, "separate/unfused/none/staged/stream"));
 }
 
+TEST_CASE("a shared expert that is asked for and not there is told") {
+  const Expansion e = expand_text(sweep("qwen3-30b-a3b", "variants: {shared: slot}\n"));
+  REQUIRE(e.notes.size() == 1);
+  CHECK(e.notes[0].starts_with("note: qwen3-30b-a3b has no shared expert: "));
+  CHECK(expand_text(sweep("qwen3-30b-a3b")).notes.empty());  // nobody asked
+  CHECK(expand_text(sweep("glm-4.7", "variants: {shared: slot}\n")).notes.empty());
+}
+
+TEST_CASE("each reason of a refused sweep is told once") {
+  try {
+    expand_text(sweep("qwen3-30b-a3b, glm-4.7",
+                      "variants: {gate: fused, launch: [stream, graph], topk: fused}\n"));
+    FAIL("nothing is legal");
+  } catch (const Refused& refused) {
+    const std::string what = refused.what();
+    CAPTURE(what);
+    const size_t first = what.find("launch=graph: ");
+    CHECK(first != std::string::npos);
+    CHECK(what.find("launch=graph: ", first + 1) == std::string::npos);
+  }
+}
+
 TEST_CASE("without a shared gate the fused gate is refused, the rest runs") {
   const Expansion e = expand_text(sweep("{name: glm-4.7, tp: [4]}", "tp: [1, 2]\n"));
   CHECK(e.cases.size() == 24);  // the model's own tp, not the sweep's

@@ -74,6 +74,39 @@ TEST_CASE("a model that is not implemented is told, and the others are planned")
   CHECK(count_lines(none.err, "^refused: nothing in sweep s .*/new\\.json: scoring_func: ") == 1);
 }
 
+TEST_CASE("a model that is not implemented is told in the report, too") {
+  const TemporaryFolder folder;
+  write_models(folder);
+  plan(folder, "./new.json, ./small.json",
+       "tune: {strategy: none}\nmeasure: {min_rounds: 6, interval: 50%, cache: warm}\n");
+  const Result r = fselab(folder.path(), {"run", "s.yaml", "tokens=1", "--db", "r.db", "--quiet"});
+  CAPTURE(r.err);
+  CHECK(r.exit_code == 0);
+  const size_t section = r.out.find("## Without a result\n\n- refused: ");
+  REQUIRE(section != std::string::npos);
+  CHECK(r.out.find("new.json: scoring", section) != std::string::npos);
+  CHECK(fselab(folder.path(), {"report", "--db", "r.db"}).out == r.out);
+  const Result json = fselab(folder.path(), {"report", "--db", "r.db", "--format", "json"});
+  CHECK(contains(json.out, "\"refused: "));
+}
+
+TEST_CASE("devices that are never measured name the command that takes them") {
+  const TemporaryFolder folder;
+  write_models(folder);
+  for (const std::string command : {"plan", "run"}) {
+    const auto err = [&](const std::string& device) {
+      plan(folder, "./small.json");
+      std::vector<std::string> words{command, "s.yaml", "device=" + device};
+      if (command == "run") words.insert(words.end(), {"--db", "r.db"});
+      const Result r = fselab(folder.path(), words);
+      CHECK(r.exit_code == 3);
+      return r.err;
+    };
+    CHECK(contains(err("emu:gfx942"), "fselab verify DIR --device emu:gfx942"));
+    CHECK(contains(err("sim:mi355x"), "fselab simulate SWEEP device=mi355x"));
+  }
+}
+
 TEST_CASE("a trace with a bad row is refused where it stands, a damaged one ends the command") {
   const TemporaryFolder folder;
   write_models(folder);
@@ -86,6 +119,12 @@ TEST_CASE("a trace with a bad row is refused where it stands, a damaged one ends
   CHECK(count_lines(r.out,
                     "^refused: .*routing=trace: .*/t\\.safetensors: topk_ids row 2 column "
                     "1 is 8, expected an expert from 0 to 7 \\(2 cases\\)$") == 1);
+  CHECK(contains(lines_of(r.out).front(), " in 4 workloads on "));
+  write_text(folder / "one.yaml",
+             "study: s\nmodels: ./small.json\ntokens: 1\ndevice: cpu\n"
+             "variants: {gate: separate, topk: fused}\n"
+             "baseline: {topk: fused}\n");
+  CHECK(contains(fselab(folder.path(), {"plan", "one.yaml"}).out, "s: 1 case in 1 workload on "));
   write_text(folder / "t.safetensors", "no trace");
   const Result damaged = plan(folder, "./small.json", trace);
   CHECK(damaged.exit_code == 5);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "experiments/paths.h"
@@ -75,6 +76,29 @@ TEST_CASE("every format is written, html only to a file") {
   CHECK(json["results"].size() == 96);
   CHECK(lines_of(at.compare({"--format", "csv"}).out).size() == 1 + 23);
   CHECK(nlohmann::json::parse(at.compare({"--format", "json"}).out).size() == 23);
+}
+
+// The exit code of a shell's line in which $F is the command.
+int shell(const TemporaryFolder& folder, const std::string& line) {
+  const std::string all =
+      "cd '" + folder.path().string() + "'; F='" + FSELAB_COMMAND + "'; " + line;
+  const int status = std::system(all.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+TEST_CASE("a full disk is told as one") {
+  const Folder at;
+  CHECK(shell(at.folder, "\"$F\" report --db a.db > /dev/full 2> err") == 3);
+  CHECK(read_text(at.folder / "err") ==
+        "fselab: standard output cannot be written: No space left on device\n");
+  CHECK(at.fselab({"report", "--db", "a.db", "--out", "/dev/full"}).err ==
+        "fselab: /dev/full: cannot be written: No space left on device\n");
+  CHECK(at.fselab({"report", "--db", "a.db", "--out", "no/such/r.md"}).err ==
+        "fselab: no/such/r.md: cannot be written: No such file or directory\n");
+  CHECK(at.fselab({"report", "--db", "a.db", "--format", "json", "--out", "r.json"}).exit_code ==
+        0);
+  for (const auto& entry : std::filesystem::directory_iterator(at.folder.path()))
+    CHECK(entry.path().extension() != ".tmp");
 }
 
 TEST_CASE("a selection can come from another database") {

@@ -138,12 +138,34 @@ TEST_CASE("a run records what it measured, and repeats nothing") {
   CHECK(bench.count("sample") == samples);
 }
 
+TEST_CASE("a run ends with its own comparison, and every study can be reported again") {
+  const Workbench bench;
+  const Result one = bench.run({"tokens=1"});
+  const Result three = bench.run({"tokens=3"});
+  const Result again = bench.run({"tokens=1"});
+  REQUIRE(again.exit_code == 0);
+  CHECK(again.out == one.out);
+  CHECK(again.out != three.out);
+  const auto report = [&](const std::string& study) {
+    return fselab((bench / "").parent_path(), {"report", "--db", "r.db", "--study", study});
+  };
+  CHECK(report("tiny").out == three.out);
+  CHECK(report("1").out == one.out);
+  CHECK(report(bench.column("SELECT plan_hash FROM study WHERE id = 1").front()).out == one.out);
+  CHECK(report("2").out == three.out);
+  const Result unknown = report("3");
+  CHECK(unknown.exit_code == 2);
+  CHECK(contains(unknown.err,
+                 "no study '3', expected a name, an id in brackets or the begin of "
+                 "a plan hash: tiny (2), tiny (1)"));
+}
+
 TEST_CASE("Ctrl-C stops with 4, and the same command goes on behind what is finished") {
   const Workbench bench;
-  const auto interrupt = [&](const std::function<bool(Command&)>& when) {
+  const auto interrupt = [&](int signal, const std::function<bool(Command&)>& when) {
     const auto command = bench.start();
     REQUIRE(wait_for(*command, [&] { return when(*command); }));
-    command->send(SIGINT);
+    command->send(signal);
     const Result r = command->wait();
     CAPTURE(r.err);
     CHECK(r.exit_code == 4);
@@ -151,9 +173,13 @@ TEST_CASE("Ctrl-C stops with 4, and the same command goes on behind what is fini
     CHECK(!r.out.empty());  // the comparison of what there is
     CHECK(bench.column("PRAGMA integrity_check") == std::vector<std::string>{"ok"});
   };
-  interrupt([&](Command&) { return bench.count("attempt WHERE status = 'measured'") >= 7; });
+  // While the ceilings are measured, nothing is done yet.
+  interrupt(SIGINT, [&](Command&) { return bench.count("layer_case") == 2; });
+  CHECK(bench.count("attempt") == 0);
+  interrupt(SIGHUP,
+            [&](Command&) { return bench.count("attempt WHERE status = 'measured'") >= 7; });
   CHECK(bench.count("layer_case WHERE state = 'pending'") == 2);
-  interrupt([&](Command& command) { return contains(command.err(), "[1/2] "); });
+  interrupt(SIGINT, [&](Command& command) { return contains(command.err(), "[1/2] "); });
   CHECK(bench.count("layer_case WHERE state = 'done'") == 1);
   const int64_t attempts = bench.count("attempt");
   const Result resumed = bench.run();

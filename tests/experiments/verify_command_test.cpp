@@ -152,6 +152,85 @@ TEST_CASE("one wrong element of the golden answer fails, and is named") {
   CHECK(verdict(lines, "fp8_block128 separate/unfused/mlp/staged/stream").starts_with("ok "));
 }
 
+// Writes zeros over a tensor of a safetensors file.
+void zero_tensor(const fs::path& file, const std::string& tensor) {
+  std::string content = read_text(file);
+  uint64_t header = 0;
+  std::memcpy(&header, content.data(), 8);
+  const auto offsets =
+      nlohmann::json::parse(content.substr(8, header)).at(tensor).at("data_offsets");
+  const size_t begin = offsets.at(0), end = offsets.at(1);
+  std::fill_n(content.begin() + static_cast<ptrdiff_t>(8 + header + begin), end - begin, '\0');
+  write_text(file, content);
+}
+
+TEST_CASE("every part of the golden answer is compared") {
+  for (const std::string part : {"topk_weights", "router_logits", "routed_out", "shared_out"}) {
+    CAPTURE(part);
+    const TemporaryFolder folder;
+    copy_golden("deepseek_v3", folder);
+    zero_tensor(folder / "golden.safetensors", part);
+    const Result r = verify(folder.path());
+    CHECK(r.exit_code == 1);
+    CHECK(contains(verdict(lines_of(r.out), "bf16 reference"), "FAILED  " + part + "["));
+  }
+}
+
+// An integer tensor of [rows, columns] gets one other element.
+void set_id(const fs::path& file, int row, int column, int64_t id) {
+  std::string content = read_text(file);
+  uint64_t header = 0;
+  std::memcpy(&header, content.data(), 8);
+  const auto ids = nlohmann::json::parse(content.substr(8, header)).at("topk_ids");
+  REQUIRE(ids.at("dtype") == "I64");
+  const int64_t columns = ids.at("shape").at(1), begin = ids.at("data_offsets").at(0);
+  std::memcpy(content.data() + 8 + header + begin + (row * columns + column) * 8, &id, 8);
+  write_text(file, content);
+}
+
+TEST_CASE("golden ids are experts, distinct, and the layer's own choice") {
+  const auto with_id = [](int64_t id) {
+    const TemporaryFolder folder;
+    copy_golden("qwen3_moe", folder);
+    set_id(folder / "golden.safetensors", 2, 1, id);
+    return verify(folder.path());
+  };
+  const Result beyond = with_id(16);
+  CHECK(beyond.exit_code == 5);
+  CHECK(contains(beyond.err, "topk_ids[2,1] is 16, expected an expert from 0 to 15"));
+  const Safetensors golden = Safetensors::open(kGolden / "qwen3_moe/golden.safetensors");
+  std::set<int64_t> row;
+  for (int j = 0; j < 4; ++j) row.insert(static_cast<int64_t>(golden.at("topk_ids").at(8 + j)));
+  const Result twice = with_id(static_cast<int64_t>(golden.at("topk_ids").at(8)));
+  CHECK(twice.exit_code == 5);
+  CHECK(contains(twice.err, "expected an expert that its row does not have yet"));
+  int64_t other = 0;
+  while (row.contains(other)) ++other;
+  const Result wrong = with_id(other);
+  CHECK(wrong.exit_code == 1);
+  CHECK(contains(verdict(lines_of(wrong.out), "bf16 reference"), "FAILED  golden "));
+}
+
+TEST_CASE("--layer names one MoE layer of several") {
+  const TemporaryFolder folder;
+  copy_golden("qwen3_moe", folder);
+  const Safetensors one = Safetensors::open(kGolden / "qwen3_moe/model.safetensors");
+  std::vector<TensorData> two;
+  for (const auto& [name, view] : one.tensors())
+    for (const std::string layer : {"0", "7"}) {
+      std::string renamed = name;
+      renamed.replace(renamed.find(".0."), 3, "." + layer + ".");
+      two.push_back({renamed, view.dtype, view.shape, {view.bytes.begin(), view.bytes.end()}});
+    }
+  write_safetensors(folder / "model.safetensors", two);
+  const Result which = verify(folder.path());
+  CHECK(which.exit_code == 5);
+  CHECK(contains(which.err, "--layer PREFIX"));
+  CHECK(contains(which.err, "model.layers.0.mlp, model.layers.7.mlp"));
+  CHECK(verify(folder.path(), {"--layer", "model.layers.7.mlp"}).exit_code == 0);
+  CHECK(verify(folder.path(), {"--layer", "model.layers.3.mlp"}).exit_code == 5);
+}
+
 TEST_CASE("a damaged checkpoint exits with 5 and names the file") {
   const TemporaryFolder folder;
   copy_golden("qwen3_moe", folder);

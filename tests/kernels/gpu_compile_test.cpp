@@ -64,6 +64,7 @@ std::vector<KernelDef> all_rows() {
 struct Instances {
   std::map<std::string, JitRequest> defaults;  // by expression: variants share most of them
   std::map<std::string, JitRequest> others;
+  std::set<std::string> steps;  // whose tiles are in it already, with their kernel
 };
 
 void add_plan(Instances& all, const LayerPlan& plan, const DeviceInfo& device) {
@@ -78,15 +79,11 @@ void add_plan(Instances& all, const LayerPlan& plan, const DeviceInfo& device) {
       CHECK(def.fits(first, plan, step, device) == "");
       const std::string name = def.instance(first, plan, step);
       all.defaults[name] = {def.header, name};
-      // Every axis at its other values, one at a time from the default: each is compiled somewhere.
-      for (size_t a = 0; a < def.axes.size(); ++a)
-        for (int value : def.axes[a].values) {
-          Tile tile = first;
-          tile.axes[a].second = value;
-          if (!def.legal(tile).empty() || !def.fits(tile, plan, step, device).empty()) continue;
-          const std::string other = def.instance(tile, plan, step);
-          all.others[other] = {def.header, other};
-        }
+      if (!all.steps.insert(def.name + " " + step_key(plan, step)).second) continue;
+      for (const Tile& tile : tiles(def, plan, step, device)) {
+        const std::string other = def.instance(tile, plan, step);
+        all.others[other] = {def.header, other};
+      }
     }
 }
 

@@ -11,18 +11,23 @@ namespace fs = std::filesystem;
 
 // A preprocessor line that asks which vendor, which of its architectures, or which of its compilers
 // reads the file; and inline assembly or a builtin that only one of them knows.
-bool is_vendor_line(const std::string& line) {
+bool is_vendor_condition(const std::string& line) {
   static const std::regex conditional(
       R"(^\s*#\s*(if|ifdef|ifndef|elif)\b.*(CUDA|NVCC|NVRTC|HIP|AMDGCN|AMDGPU|__gfx|FSE_NVIDIA|FSE_MFMA|FSE_MMA_SYNC))");
-  static const std::regex code(R"((\basm\b|__builtin_amdgcn|__nvvm|\w+_sync\(~0u))");
-  return std::regex_search(line, conditional) || std::regex_search(line, code);
+  return std::regex_search(line, conditional);
 }
 
-std::string first_vendor_line(const fs::path& file) {
+bool is_vendor_line(const std::string& line) {
+  static const std::regex code(R"((\basm\b|__builtin_amdgcn|__nvvm|\w+_sync\(~0u))");
+  return is_vendor_condition(line) || std::regex_search(line, code);
+}
+
+std::string first_vendor_line(const fs::path& file,
+                              bool (*is_wanted)(const std::string&) = is_vendor_line) {
   std::ifstream in(file);
   std::string line;
   for (int number = 1; std::getline(in, line); ++number)
-    if (is_vendor_line(line))
+    if (is_wanted(line))
       return file.filename().string() + ":" + std::to_string(number) + ": " + line;
   return "";
 }
@@ -54,6 +59,20 @@ TEST_CASE("only gpu.h, mma_tile.h and runtime.h ask for the vendor") {
   }
   CHECK(headers >= 10);
   CHECK(first_vendor_line(device / "gpu.h") != "");
+}
+
+TEST_CASE("no other folder asks for the vendor either") {
+  int files = 0;
+  for (const char* folder : {"core", "kernels", "tuner", "experiments", "reports"})
+    for (const auto& entry :
+         fs::recursive_directory_iterator(fs::path(FSELAB_SOURCE_DIR) / folder)) {
+      const fs::path& file = entry.path();
+      if ((file.extension() != ".h" && file.extension() != ".cpp") || may_know_the_vendor(file))
+        continue;
+      ++files;
+      CHECK(first_vendor_line(file, is_vendor_condition) == "");
+    }
+  CHECK(files > 200);
 }
 
 TEST_CASE("device headers include nothing outside their folder") {
