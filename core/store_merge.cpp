@@ -30,11 +30,27 @@ Row row_of(SQLite::Statement& q, const Skip& skip) {
   return row;
 }
 
+// The tables that hold parts of attempts, as the schema says: none is forgotten. A winner is no
+// part: of two files, one wins.
+std::vector<std::string> parts_of_attempts(SQLite::Database& database) {
+  std::vector<std::string> tables;
+  auto q = query(database,
+                 "SELECT t.name FROM sqlite_schema t, pragma_foreign_key_list(t.name) k WHERE "
+                 "t.type = 'table' AND t.name <> 'winner' AND k.\"table\" = 'attempt' ORDER BY 1",
+                 {});
+  while (q.executeStep()) tables.push_back(text(q, "name"));
+  return tables;
+}
+
 // One file on its way into another; all within the target's transaction.
 class Merger {
  public:
   Merger(const Store& source, Store& target, MergeResult& result)
-      : from_(source.database()), into_(target.database()), result_(result), name_(source.file()) {}
+      : from_(source.database()),
+        into_(target.database()),
+        result_(result),
+        name_(source.file()),
+        parts_(parts_of_attempts(into_)) {}
 
   void merge() {
     require_still();
@@ -156,7 +172,7 @@ class Merger {
                              {"run", run},
                              {"environment", environments_.at(integer(q, "environment"))}});
     const int64_t id = insert(into_, "attempt", open);
-    for (const char* table : {"sample", "step_time"}) {
+    for (const std::string& table : parts_) {
       auto rows = query(from_, fmt::format("SELECT * FROM {} WHERE attempt = ?", table),
                         {integer(q, "id")});
       while (rows.executeStep()) {
@@ -198,6 +214,7 @@ class Merger {
   SQLite::Database& into_;
   MergeResult& result_;
   const std::string name_;
+  const std::vector<std::string> parts_;
   std::map<int64_t, int64_t> environments_, studies_, attempts_;  // ids there -> ids here
 };
 

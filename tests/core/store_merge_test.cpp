@@ -22,6 +22,7 @@ void make_shard_file(const std::filesystem::path& file, size_t done, double us,
   layer.id = store.begin_attempt(study, environment, layer);
   layer.outcome = verified_outcome(10 * us);
   layer.steps = {{.step = "topk", .op = "topk", .kernel = "cpu.topk", .time_us = {1, 1, 1, 9}}};
+  layer.control_us = {us, 2 * us, 3 * us};
   store.finish_case(layer.id, layer);
 }
 
@@ -62,6 +63,7 @@ TEST_CASE("shards merge into what one file would hold, once, in any order") {
     REQUIRE(result);
     CHECK(result->outcome.samples_us.size() == 25);
     CHECK(result->steps.size() == 1);
+    CHECK(result->control_us.size() == 3);
   }
   CHECK(count(store.database(), "pragma_foreign_key_check") == 0);
   merge_stores({folder / "b.db", folder / "a.db"}, folder / "ba.db", false);
