@@ -47,14 +47,28 @@ async function open(name, options) {
 const marks_of = (page, chart) => page.locator(['symbol', 'rect', 'line', 'rule']
   .map(m => `#chart-${chart} svg .mark-${m}.role-mark > *`).join(',')).count();
 
+const is_whole = (box, room) =>
+  box && box.height > 100 && box.width > 200 && box.width <= room.width;
+
+// Of the drawing and its place. Vega draws anew when the page is laid out, and on a busy machine it
+// may be caught in between: what it settles on within 10 s counts.
+async function settled_boxes(page, chart) {
+  for (let tries = 0; ; ++tries) {
+    const box = await page.locator(`#chart-${chart} svg`).boundingBox({timeout: 1000})
+      .catch(() => null);
+    const room = await page.locator(`#chart-${chart}`).boundingBox();
+    if (is_whole(box, room) || tries === 100) return [box, room];
+    await page.waitForTimeout(100);
+  }
+}
+
 async function check_charts(page, name, wanted) {
   for (const [chart, least] of Object.entries(wanted)) {
     await page.waitForSelector(`#chart-${chart} svg`, {timeout: 10000}).catch(() => 0);
+    const [box, room] = await settled_boxes(page, chart);
     const marks = await marks_of(page, chart);
     check(marks >= least, `${name}: chart ${chart} has ${marks} marks, expected ${least} or more`);
-    const box = await page.locator(`#chart-${chart} svg`).boundingBox().catch(() => null);
-    const room = await page.locator(`#chart-${chart}`).boundingBox();
-    check(box && box.height > 100 && box.width > 200 && box.width <= room.width,
+    check(is_whole(box, room),
       `${name}: chart ${chart} is squashed or cut: ${JSON.stringify([box, room])}`);
   }
   const drawn = await page.locator('.chart svg').count();
