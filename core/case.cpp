@@ -37,6 +37,11 @@ std::string canonical_text(const Case& c) {
       to_name(c.cache), c.device, c.seed);
 }
 
+std::string weights_text(const Case& c) {
+  return fmt::format("{}model={}\ntp={}\nseed={}\n", canonical_text(c.layer), c.layer.model, c.tp,
+                     c.seed);
+}
+
 std::string hash_text(const std::string& text) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }

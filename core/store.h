@@ -169,6 +169,7 @@ class Store {
   StudyRecord study(int64_t id) const;
   // Those its attempts ran in, by id; the rates are the newest its attempts were judged by.
   std::vector<Environment> environments(int64_t study) const;
+  Environment environment(int64_t id) const;  // Error(data) where there is none
   struct AttemptCount {
     std::string level, status;  // "step" or "layer"; a Status name or "running"
     int64_t attempts;

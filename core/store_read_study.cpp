@@ -125,6 +125,15 @@ StudyRecord Store::study(int64_t id) const {
   });
 }
 
+Environment Store::environment(int64_t id) const {
+  return guarded(file_, "reading an environment", [&] {
+    auto q = query(*db_, "SELECT * FROM environment WHERE id = ?", {id});
+    if (!q.executeStep())
+      throw Error(ErrorKind::data, fmt::format("{}: there is no environment {}", file_, id));
+    return read_environment(q);
+  });
+}
+
 std::vector<Environment> Store::environments(int64_t study) const {
   return guarded(file_, "reading environments", [&] {
     std::vector<Environment> all;

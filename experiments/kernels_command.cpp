@@ -19,12 +19,10 @@
 namespace fse {
 namespace {
 
-const KernelDef& find_kernel(const std::string& name) {
+const KernelDef& require_kernel(const std::string& name) {
+  if (const KernelDef* found = find_kernel(name)) return *found;
   std::vector<std::string> names;
-  for (const KernelDef& def : catalog()) {
-    if (def.name == name) return def;
-    names.push_back(def.name);
-  }
+  for (const KernelDef& def : catalog()) names.push_back(def.name);
   fail_usage(fmt::format("unknown kernel '{}'{}; fselab kernels ls lists them", name,
                          did_you_mean(name, names)));
 }
@@ -110,7 +108,7 @@ void print_instance(const KernelDef& def, const Place& at, const Tile& tile,
 }  // namespace
 
 void show_kernel(const ShowOptions& options, const std::filesystem::path& configs_dir) {
-  const KernelDef& def = find_kernel(options.kernel);
+  const KernelDef& def = require_kernel(options.kernel);
   const KernelSubject& subject = options.subject;
   const bool on_gpu = def.instance != nullptr;
   const DeviceInfo device = on_gpu ? typical_gpu(subject.arch) : open_device("cpu")->device();

@@ -1,6 +1,5 @@
 #include "experiments/rerun.h"
 
-#include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "experiments/device_choice.h"
 #include "experiments/interrupt.h"
 #include "experiments/workload_group.h"
+#include "tuner/attempt.h"
 #include "tuner/measure.h"
 #include "tuner/workbench.h"
 
@@ -25,8 +25,7 @@ struct Subject {
 };
 
 Choice choice_of(const std::string& kernel, const Tile& tile, int64_t attempt) {
-  for (const KernelDef& row : catalog())
-    if (row.name == kernel) return {&row, tile};
+  if (const KernelDef* found = find_kernel(kernel)) return {found, tile};
   fail_usage(
       fmt::format("attempt {}: this fselab has no kernel '{}', expected one of the "
                   "catalogue (fselab kernels ls)",
@@ -79,9 +78,8 @@ Outcome measure_step(LayerRunner& layer, const Subject& subject, const AttemptRe
                                  choice.kernel->fits(choice.tile, subject.plan, step, device)})
     if (!why.empty()) return {.status = Status::illegal, .reason = why};
   const auto bench = layer.open_step(*subject.step, default_choices(subject.plan, device));
-  Outcome now{.status = Status::measured, .accuracy = bench->verify(choice)};
-  if (!now.accuracy.ok())
-    return {.status = Status::wrong, .reason = now.accuracy.first_bad, .accuracy = now.accuracy};
+  Outcome now = verified(*bench, choice);
+  if (now.status != Status::measured) return now;
   for (int round = 0; round < rounds && !interrupted(); ++round)
     now.samples_us.push_back(bench->time_us(choice, round, Stage::finals));
   return now;
@@ -151,18 +149,6 @@ Grid side_by_side(const Subject& subject, const AttemptRecord& was, const Enviro
   return grid;
 }
 
-Environment environment_of(const Store& store, const Store::StoredAttempt& found) {
-  SQLite::Statement q(store.database(),
-                      "SELECT device, product, git_revision FROM environment WHERE id = ?");
-  q.bind(1, found.record.environment);
-  Environment e;
-  if (!q.executeStep()) return e;
-  e.device.name = q.getColumn(0).getString();
-  e.device.product = q.getColumn(1).getString();
-  e.git_revision = q.getColumn(2).getString();
-  return e;
-}
-
 }  // namespace
 
 Rerun rerun_attempt(const Store& store, int64_t attempt) {
@@ -172,7 +158,7 @@ Rerun rerun_attempt(const Store& store, int64_t attempt) {
         fmt::format("{}: no attempt {} that ended, expected a number of `fselab db top` or "
                     "`fselab db show`",
                     store.file(), attempt));
-  const Environment then = environment_of(store, *found);
+  const Environment then = store.environment(found->record.environment);
   const auto bench = open_workbench(open_device(then.device.name));
   const Subject subject = found->record.case_id.empty()
                               ? find_step(store, *found, bench->device())

@@ -62,11 +62,6 @@ ShardChoice read_shard(const std::string& text) {
   return shard;
 }
 
-std::string layer_key(const Case& spec) {
-  return fmt::format("{}tp={}\nseed={}\nmodel={}\n", canonical_text(spec.layer), spec.tp, spec.seed,
-                     spec.layer.model);
-}
-
 // What shares a workload, one layer after the other, in the sweep's order.
 std::vector<WorkloadGroup> group_cases(const std::vector<CaseRecord>& cases) {
   std::map<std::string, size_t> layers;
@@ -75,7 +70,7 @@ std::vector<WorkloadGroup> group_cases(const std::vector<CaseRecord>& cases) {
   for (const CaseRecord& record : cases) {
     if (record.state == CaseState::refused) continue;
     const Case& spec = record.spec;
-    const size_t layer = layers.try_emplace(layer_key(spec), layers.size()).first->second;
+    const size_t layer = layers.try_emplace(weights_text(spec), layers.size()).first->second;
     const std::string key = fmt::format("tokens={}\n{}", spec.tokens, workload_key(spec));
     const auto [it, added] = known.try_emplace({layer, key}, groups.size());
     if (added) groups.push_back({layer, {{}, measured_shard(spec.layer, spec.tp)}});
@@ -173,16 +168,15 @@ void measure_pending(Workbench& bench, const SweepSpec& spec, Store& store, int6
 
 // False when it was interrupted.
 bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t study,
-                 const RunOptions& options) {
-  std::vector<WorkloadGroup> groups =
-      groups_of(read_shard(options.shard), group_cases(store.cases(study)));
+                 const ShardChoice& shard, bool quiet) {
+  std::vector<WorkloadGroup> groups = groups_of(shard, group_cases(store.cases(study)));
   int64_t total = 0, pending = 0;
   for (const WorkloadGroup& group : groups) {
     total += static_cast<int64_t>(group.cases.size());
     pending += count(group.cases, CaseState::pending);
   }
   if (pending == 0) return true;
-  Progress progress(total, total - pending, options.quiet);
+  Progress progress(total, total - pending, quiet);
   try {
     measure_pending(bench, spec, store, study, std::move(groups), progress);
   } catch (const Error& error) {
@@ -195,7 +189,7 @@ bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t 
 }  // namespace
 
 int run_sweep(const RunOptions& options) {
-  read_shard(options.shard);  // a typing mistake ends the command before anything else does
+  const ShardChoice shard = read_shard(options.shard);  // its mistakes first, before a device opens
   const std::filesystem::path configs = configs_dir();
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
   require_measured_device(spec.device);
@@ -214,7 +208,7 @@ int run_sweep(const RunOptions& options) {
                                          .notes = expansion.notes},
                                         expansion.cases);
   catch_interrupts();
-  const bool complete = run_pending(*bench, spec, store, study, options);
+  const bool complete = run_pending(*bench, spec, store, study, shard, options.quiet);
   const std::vector<CaseRecord> cases = store.cases(study);
   fmt::print("{}", to_markdown(load_report(store, study)));
   if (!complete) {

@@ -10,8 +10,7 @@
 #include "core/outcome.h"
 #include "experiments/device_choice.h"
 #include "experiments/golden.h"
-#include "tuner/hostile.h"
-#include "tuner/step_bench.h"
+#include "tuner/layer_bench.h"
 #include "tuner/tune.h"
 #include "tuner/verify.h"
 
@@ -103,17 +102,16 @@ void judge_layer(Session& session, const LayerPlan& plan, std::span<const Choice
   check.ok() ? tally.pass(what, numbers(check) + skipped) : tally.fail(what, check.reason());
 }
 
-// One worst check over all hostile inputs, each with a reference of its own.
+// One worst check over all hostile inputs.
 void judge_hostile(Session& session, const LayerPlan& plan, std::span<const Choice> choices,
-                   const Subject& subject, const std::string& what, Tally& tally) {
+                   std::vector<LayerTrial>& trials, const Subject& subject, const std::string& what,
+                   Tally& tally) {
   LayerCheck worst;
   std::string reason;
-  for (const HostileInput& input : hostile_inputs({&subject.weights, 1}, plan.tokens)) {
-    LayerReference reference(plan, subject.weights,
-                             to_matrix(input.x, plan.tokens, plan.layer.hidden));
-    const LayerCheck check = verify_layer_run(session, plan, choices,
-                                              subject.weights.selection_bias, reference, input.x);
-    if (reason.empty() && !check.ok()) reason = input.name + ": " + check.reason();
+  for (LayerTrial& trial : trials) {
+    const LayerCheck check = verify_layer_run(
+        session, plan, choices, subject.weights.selection_bias, trial.reference, trial.input.x);
+    if (reason.empty() && !check.ok()) reason = trial.input.name + ": " + check.reason();
     keep_worse(worst.output, check.output);
     worst.routing.rows += check.routing.rows;
     worst.routing.equal += check.routing.equal;
@@ -157,6 +155,7 @@ void verify_numbers(Backend& backend, const ModelConfig& config, const VerifyOpt
       fmt::format("{}{}", to_name(layer.dtype),
                   layer.activations == Activations::fp8 ? " activations=fp8" : "");
   std::optional<LayerReference> reference;
+  std::vector<LayerTrial> hostile;
   for (const Variant& variant : all_variants()) {
     const std::string what = fmt::format("{} {}", name, to_label(variant));
     const std::vector<std::string> reasons = check(layer, variant, backend.device());
@@ -172,13 +171,14 @@ void verify_numbers(Backend& backend, const ModelConfig& config, const VerifyOpt
     }
     if (!reference) {
       reference.emplace(plan, subject.weights, to_matrix(subject.x, subject.tokens, layer.hidden));
+      hostile = hostile_trials(plan, {&subject.weights, 1});
       judge_reference(*reference, plan, subject, name + " reference", tally);
     }
     try {
       const auto session = backend.open(plan, {subject.weights});
       const std::vector<Choice> choices = default_choices(plan, backend.device());
       judge_layer(*session, plan, choices, *reference, subject, what, tally);
-      judge_hostile(*session, plan, choices, subject, what + " hostile", tally);
+      judge_hostile(*session, plan, choices, hostile, subject, what + " hostile", tally);
       if (options.all_tiles)
         judge_tiles(*session, plan, backend.device(), choices, subject, what, tally);
     } catch (const AttemptError& error) {

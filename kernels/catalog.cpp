@@ -36,6 +36,12 @@ std::span<const KernelDef> catalog() {
   return kAll;
 }
 
+const KernelDef* find_kernel(std::string_view name) {
+  for (const KernelDef& def : catalog())
+    if (def.name == name) return &def;
+  return nullptr;
+}
+
 std::vector<const KernelDef*> kernels_for(Op op, const std::string& device_kind) {
   const std::string kind = device_kind == "emu" ? "hip" : device_kind;  // the emulator runs a GPU's
   std::vector<const KernelDef*> rows;

@@ -52,6 +52,7 @@ std::vector<const KernelDef*> kernels_for(Op, const std::string& device_kind);
 // Those of a step, the ones to try first in front.
 std::vector<const KernelDef*> kernels_for(const LayerPlan&, const Step&, const DeviceInfo&);
 std::span<const KernelDef> catalog();
+const KernelDef* find_kernel(std::string_view name);  // nullptr: there is no such row
 
 // Why no kernel's default tile takes one of the plan's steps on this device; "" where all have one.
 std::string missing_kernel(const LayerPlan&, const DeviceInfo&);

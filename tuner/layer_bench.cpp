@@ -4,24 +4,28 @@ namespace fse {
 
 namespace {
 
-std::vector<LayerTrial> make_trials(const LayerPlan& plan, const Workload& workload) {
-  std::vector<HostileInput> inputs{{.name = "", .x = workload.inputs.front(), .set = 0}};
-  for (HostileInput& hostile : hostile_inputs(workload.sets, plan.tokens))
-    inputs.push_back(std::move(hostile));
-  std::vector<LayerTrial> trials;
-  for (HostileInput& input : inputs) {
-    const LayerWeights& weights = workload.sets[static_cast<size_t>(input.set)];
-    LayerReference reference(plan, weights, to_matrix(input.x, plan.tokens, plan.layer.hidden));
-    trials.push_back({std::move(input), std::move(reference)});
-  }
-  return trials;
+LayerTrial trial_of(HostileInput input, const LayerPlan& plan, std::span<const LayerWeights> sets) {
+  LayerReference reference(plan, sets[static_cast<size_t>(input.set)],
+                           to_matrix(input.x, plan.tokens, plan.layer.hidden));
+  return {std::move(input), std::move(reference)};
 }
 
 }  // namespace
 
+std::vector<LayerTrial> hostile_trials(const LayerPlan& plan, std::span<const LayerWeights> sets) {
+  std::vector<LayerTrial> trials;
+  for (HostileInput& input : hostile_inputs(sets, plan.tokens))
+    trials.push_back(trial_of(std::move(input), plan, sets));
+  return trials;
+}
+
 // Ends at the first input that the layer gets wrong; the routing is that of the workload's own.
 LayerCheck LayerBench::verify(std::span<const Choice> choices) {
-  if (trials_.empty()) trials_ = make_trials(plan_, workload_);
+  if (trials_.empty()) {
+    trials_ = hostile_trials(plan_, workload_.sets);
+    HostileInput usual{.name = "", .x = workload_.inputs.front(), .set = 0};
+    trials_.insert(trials_.begin(), trial_of(std::move(usual), plan_, workload_.sets));
+  }
   LayerCheck all;
   for (LayerTrial& t : trials_) {
     const float* bias = workload_.sets[static_cast<size_t>(t.input.set)].selection_bias;

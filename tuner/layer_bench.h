@@ -12,6 +12,9 @@ struct LayerTrial {
   LayerReference reference;
 };
 
+// One for each hostile input; the same for every variant of the plan's layer and tokens.
+std::vector<LayerTrial> hostile_trials(const LayerPlan&, std::span<const LayerWeights> sets);
+
 // A layer on a session of this process. The workload and the trials, which the first variant that
 // is verified makes for all, outlive it.
 class LayerBench final : public LayerRunner {

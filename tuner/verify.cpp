@@ -103,10 +103,6 @@ Matrix routed_part(const LayerPlan& plan, const Matrix& ids) {
   return ids.leftCols(plan.layer.routing.top_k);
 }
 
-}  // namespace
-
-namespace {
-
 // Of a few logits, all their terms; 0 for what is not a few logits.
 double terms_of(const LayerPlan& plan, const Step& step, const LayerWeights& weights,
                 const RefState& inputs) {
@@ -142,10 +138,6 @@ void verify_selection(const LayerPlan& plan, const Step& step, const LayerWeight
   accuracy.first_bad = routing.first_bad;
   reference::choose_from(plan, scores, ids, step.op == Op::topk, expected);
 }
-
-}  // namespace
-
-namespace {
 
 double largest_routed(const LayerSpec& layer, const Logits& logits) {
   double largest = 0;

@@ -6,12 +6,6 @@
 namespace fse {
 namespace {
 
-// What makes two workloads share their weights.
-std::string weights_key(const WorkloadSpec& w) {
-  return canonical_text(w.spec.layer) + w.spec.layer.model + "\ntp=" + std::to_string(w.spec.tp) +
-         "\nseed=" + std::to_string(w.spec.seed) + "\nsets=" + std::to_string(w.sets);
-}
-
 class LocalWorkbench final : public Workbench {
  public:
   explicit LocalWorkbench(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
@@ -25,7 +19,7 @@ class LocalWorkbench final : public Workbench {
     shard_ = measured_shard(spec.layer, spec.tp);
     spec_ = spec;
     trials_.clear();
-    const std::string key = weights_key(what);
+    const std::string key = weights_text(spec) + "sets=" + std::to_string(what.sets);
     if (key != weights_key_) {
       weights_key_.clear();
       workload_ = {};  // two layers' weights need not fit

@@ -1,7 +1,5 @@
 #include "tuner/worker_messages.h"
 
-#include <algorithm>
-
 #include "core/error.h"
 
 namespace fse {
@@ -11,11 +9,9 @@ ChoiceName name_of(const Choice& choice) {
 }
 
 Choice choice_of(const ChoiceName& name) {
-  const auto all = catalog();
-  const auto found = std::find_if(all.begin(), all.end(),
-                                  [&](const KernelDef& def) { return def.name == name.kernel; });
-  if (found == all.end()) fail_data("kernel '" + name.kernel + "' is not in the catalogue");
-  return {&*found, tile_from_text(name.tile)};
+  const KernelDef* kernel = find_kernel(name.kernel);
+  if (!kernel) fail_data("kernel '" + name.kernel + "' is not in the catalogue");
+  return {kernel, tile_from_text(name.tile)};
 }
 
 std::vector<ChoiceName> names_of(std::span<const Choice> choices) {

@@ -128,16 +128,12 @@ class FaultSession final : public Session {
     std::vector<std::vector<Failure>> failures;
     for (const Choice& choice : choices) failures.push_back(before(text_of(choice)));
     RunTimes times = below_->run(choices, set);
-    if (injector_->made_times())  // no two token counts take the same
-      times = {.layer_us = static_cast<double>(plan_.tokens), .step_us = std::vector<double>()};
+    if (injector_->made_times()) times = made_times(choices);
     for (size_t i = 0; i < choices.size(); ++i) {
       for (const Failure failure : failures[i]) damage(failure, {Buf::out});
-      if (injector_->made_times()) times.step_us.push_back(0);
-      double& step_us = times.step_us[i];
-      const double before_us = step_us;
-      if (injector_->made_times()) step_us = made_time_us(text_of(choices[i]));
-      step_us = scaled(step_us, failures[i]);
-      times.layer_us += step_us - before_us;
+      const double step_us = scaled(times.step_us[i], failures[i]);
+      times.layer_us += step_us - times.step_us[i];
+      times.step_us[i] = step_us;
     }
     return times;
   }
@@ -148,6 +144,17 @@ class FaultSession final : public Session {
     for (const Failure failure : injector_->strikes(Stage::compile, text))
       injector_->fail(failure, text, true);
     compiled_.push_back(text);
+  }
+
+  // The steps' and, so that no two token counts take the same, a microsecond per token.
+  RunTimes made_times(std::span<const Choice> choices) const {
+    RunTimes times;
+    times.layer_us = plan_.tokens;
+    for (const Choice& choice : choices) {
+      times.step_us.push_back(made_time_us(text_of(choice)));
+      times.layer_us += times.step_us.back();
+    }
+    return times;
   }
 
   std::vector<Failure> before(const std::string& text) {
