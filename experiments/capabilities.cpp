@@ -19,7 +19,7 @@ namespace {
 using Reasons = std::vector<std::string>;
 
 // Of several ways to run something: nothing where one has no reason against it, else the reasons
-// that all of them share.
+// that all of them share, or the first one's where they share none.
 Reasons common_reasons(const std::vector<Reasons>& ways) {
   Reasons common = ways.front();
   for (const Reasons& way : ways)
@@ -28,7 +28,8 @@ Reasons common_reasons(const std::vector<Reasons>& ways) {
     });
   const bool possible =
       std::any_of(ways.begin(), ways.end(), [](const Reasons& r) { return r.empty(); });
-  return possible ? Reasons{} : common;
+  if (possible) return {};
+  return common.empty() ? ways.front() : common;
 }
 
 struct Subject {

@@ -149,5 +149,21 @@ TEST_CASE("capabilities name the dense layers") {
   CHECK(contains(glm.out, ", dense: 0-2; stored as "));
 }
 
+TEST_CASE("capabilities ask the kernels, not only the rules") {
+  const TemporaryFolder folder;
+  write_text(folder / "big.json", R"({"model_type": "qwen3_moe", "hidden_size": 64,
+    "num_experts": 2048, "moe_intermediate_size": 64, "num_experts_per_tok": 40,
+    "num_hidden_layers": 4})");
+  const Result big =
+      fselab(folder.path(), {"capabilities", "--model", "./big.json", "--device", "emu:gfx942"});
+  CAPTURE(big.out);
+  CHECK(big.exit_code == 2);
+  CHECK(count_lines(big.out, "^\\| (gate|topk|shared|experts|launch|dtypes) .*\\| yes") == 0);
+  CHECK(contains(big.out, "more than 1024 experts"));
+  const Result cpu =
+      fselab(folder.path(), {"capabilities", "--model", "./big.json", "--device", "cpu"});
+  CHECK(cpu.exit_code == 0);
+}
+
 }  // namespace
 }  // namespace fse::test
