@@ -9,6 +9,7 @@
 #include "core/counted.h"
 #include "core/filter.h"
 #include "core/store_merge.h"
+#include "experiments/dispatch_command.h"
 #include "experiments/exchange_command.h"
 #include "experiments/rerun.h"
 #include "reports/compare.h"
@@ -215,6 +216,7 @@ void add_db_command(CLI::App& app, const Choose& choose) {
   add_details(*db, *asked, keeping);
   add_care(*db, *asked, keeping);
   add_merge(*db, choose);
+  add_dispatch_verb(*db, choose);
   add_exchange_verbs(*db, choose);
 }
 

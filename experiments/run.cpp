@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/version.h"
 #include "experiments/device_choice.h"
+#include "experiments/freshness.h"
 #include "experiments/interrupt.h"
 #include "experiments/paths.h"
 #include "experiments/sweep.h"
@@ -30,14 +31,9 @@ std::string host_os() {
   return uname(&name) == 0 ? fmt::format("{} {}", name.sysname, name.release) : "unknown";
 }
 
-std::string compilers(const Workbench& bench) {
-  const std::string kernels = bench.kernel_toolchain();
-  return fmt::format("{}{}{}", compiler_text(), kernels.empty() ? "" : "; ", kernels);
-}
-
 Environment describe_environment(Workbench& bench) {
   return {.device = bench.device(),
-          .compiler = compilers(bench),
+          .compiler = compilers_text(bench.kernel_toolchain()),
           .git_revision = std::string(git_revision()),
           .host_os = host_os(),
           .read_gbs = bench.measure_read_gbs(),
