@@ -1,117 +1,179 @@
-#include <fmt/format.h>
+#include "core/kernel_inventory.h"
 
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 
-#include "core/error.h"
 #include "core/kernel_cost.h"
 #include "core/plan.h"
 #include "core/serving_model.h"
 
-// What vLLM 0.19 launches per layer on ROCm with AITER, as far as it is generally known: not
-// checked line by line against its source. Names, order and shapes are data; the device says what
-// each costs. Times that no kernel explains are the framework's, fitted by hand to the Qwen3-Next
-// TP1 rows of vLLM pull request 39280.
 namespace fse {
 namespace {
 
-double weight_size(const LayerSpec& layer) {
-  return static_cast<double>(element_bytes(layer.dtype));
+std::string_view trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(' ');
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(' ') - begin + 1);
+}
+
+std::vector<std::string_view> split(std::string_view text, char at) {
+  std::vector<std::string_view> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(at, begin), text.size());
+    parts.push_back(trimmed(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+std::optional<double> positive_number(std::string_view text) {
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || !(value > 0 && value < 1e9)) return std::nullopt;
+  return value;
+}
+
+double value_of(Dim dim, const ServingCase& c) {
+  const ModelShape& s = c.shape;
+  const double tp = c.tp;
+  switch (dim) {
+    case Dim::hidden:
+      return s.hidden;
+    case Dim::experts:
+      return c.layer.routing.experts;
+    case Dim::gate_rows:
+      return c.layer.gate_rows();
+    case Dim::shared_width:
+      return measured_shard(c.layer, c.tp).shared.stored();
+    case Dim::dense_width:
+      return s.dense_width / tp;
+    case Dim::vocab:
+      return s.vocab / tp;
+    case Dim::heads:
+      return s.heads / tp;
+    case Dim::query_width:
+      return s.heads / tp * s.head_dim * (s.gated_output ? 2 : 1);
+    case Dim::out_width:
+      return s.heads / tp * s.head_dim;
+    case Dim::kv_width:  // a rank has at least one head of them
+      return 2.0 * std::max(1, s.kv_heads / c.tp) * s.head_dim;
+    case Dim::linear_in:
+      return s.linear_in / tp;
+    case Dim::linear_out:
+      return s.linear_out / tp;
+    case Dim::query_rank:
+      return s.latent.query_rank;
+    case Dim::kv_rank:
+      return s.latent.kv_rank;
+    case Dim::nope_dim:
+      return s.latent.nope_dim;
+    case Dim::rope_dim:
+      return s.latent.rope_dim;
+    case Dim::value_dim:
+      return s.latent.value_dim;
+  }
+  return 0;
+}
+
+template <class T>
+bool among(const std::vector<T>& wanted, T value) {
+  return wanted.empty() || std::find(wanted.begin(), wanted.end(), value) != wanted.end();
+}
+bool matches(const std::optional<bool>& wanted, bool is) {
+  return !wanted || *wanted == is;
+}
+
+bool launched(const KernelCondition& when, const ServingCase& c) {
+  return among(when.gate, c.variant.gate) && among(when.topk, c.variant.topk) &&
+         among(when.shared, c.variant.shared) &&
+         matches(when.shared_gate, c.layer.gate_rows() > 0) &&
+         matches(when.query_rank, c.shape.latent.query_rank > 0) && matches(when.ranks, c.tp > 1);
 }
 
 // A tuned row of the very shape, as far as the batch differs from what it was tuned with; else the
 // library's best tile.
-double experts_us(const ServingCase& c, const Shard& shard, const DeviceModel& d, int tokens) {
+double experts_us(const ServingCase& c, const DeviceModel& d, int tokens) {
+  const Shard shard = measured_shard(c.layer, c.tp);
   const int slots = c.variant.shared == Shared::slot ? shard.slots : 0;
   if (const auto us = tuned_us(c.tuned, c.layer, shard, d, c.prior, slots, tokens)) return *us;
   return grouped_us(c.layer, shard, d, c.prior, slots, tokens, library_tiles(c.scales));
 }
 
+double kernel_us(const InventoryKernel& kernel, const ServingCase& c, const DeviceModel& d,
+                 int tokens) {
+  switch (kernel.work) {
+    case KernelWork::gemm: {
+      const bool stored = kernel.layer_weights;
+      const double each = stored ? static_cast<double>(element_bytes(c.layer.dtype)) : 2;
+      return gemm_us(d, tokens, value_of(kernel.n, c), value_of(kernel.k, c), each,
+                     stored ? peak_tflops(c.layer, d) : d.bf16_tflops);
+    }
+    case KernelWork::elementwise:
+      return elementwise_us(d, tokens, value_of(kernel.width, c));
+    case KernelWork::experts:
+      return experts_us(c, d, tokens);
+    case KernelWork::all_reduce:
+      return all_reduce_us(d, c.tp, 2 * tokens * value_of(kernel.width, c));
+  }
+  return 0;
+}
+
 }  // namespace
 
-std::vector<KernelTime> moe_kernels(const ServingCase& c, const DeviceModel& d, int tokens) {
-  const LayerSpec& layer = c.layer;
-  const Shard shard = measured_shard(layer, c.tp);
-  const Variant& v = c.variant;
-  const bool slot = v.shared == Shared::slot;
-  const bool mlp = v.shared == Shared::mlp || v.shared == Shared::mlp_overlapped;
-  const double h = layer.hidden, width = shard.shared.stored(), size = weight_size(layer);
-  const double tflops = peak_tflops(layer, d);
-  const int gates = layer.gate_rows();
-  const double rows = layer.routing.experts + (v.gate == Gate::fused ? gates : 0);
-  std::vector<KernelTime> kernels;
-  const auto add = [&](const char* name, double us) { kernels.push_back({name, us}); };
-  const auto gemm = [&](double n, double k, double each, double rate) {
-    return gemm_us(d, tokens, n, k, each, rate);
-  };
-  add("router_gate", gemm(rows, h, 2, d.bf16_tflops));
-  if (gates > 0 && v.gate == Gate::separate) add("shared_gate", gemm(gates, h, 2, d.bf16_tflops));
-  add("topk", elementwise_us(d, tokens, layer.routing.experts));
-  if (gates > 0 && v.topk == Topk::unfused) add("shared_activation", elementwise_us(d, tokens, 1));
-  if (slot && v.topk == Topk::unfused) add("slot_append", elementwise_us(d, tokens, 16));
-  add("moe_sort", elementwise_us(d, tokens, 32));
-  add("experts", experts_us(c, shard, d, tokens));
-  if (!mlp) return kernels;
-  std::vector<KernelTime> side;
-  side.push_back({"shared_quantize", elementwise_us(d, tokens, h)});
-  side.push_back({"shared_gate_up", gemm(2 * width, h, size, tflops)});
-  side.push_back({"shared_silu_mul", elementwise_us(d, tokens, 2 * width)});
-  side.push_back({"shared_quantize_down", elementwise_us(d, tokens, width)});
-  side.push_back({"shared_down", gemm(h, width, size, tflops)});
-  if (gates > 0) side.push_back({"shared_weight", elementwise_us(d, tokens, h)});
-  if (v.shared == Shared::mlp) {
-    kernels.insert(kernels.end(), side.begin(), side.end());
-  } else {
-    double main_us = 0, side_us = 0;
-    for (const KernelTime& k : kernels) main_us += k.us;
-    for (const KernelTime& k : side) side_us += k.us;
-    // Both branches slow each other while they overlap; the longer one decides.
-    const double overlap = std::min(main_us, side_us) * d.interference;
-    add("shared_mlp_overlapped", std::max(0.0, side_us - main_us) + overlap + 2 * d.event_us);
+std::optional<Width> parse_width(std::string_view text) {
+  Width width;
+  for (const std::string_view sum : split(text, '+')) {
+    Width::Term term;
+    for (const std::string_view factor : split(sum, '*')) {
+      if (const auto number = positive_number(factor))
+        term.factor *= *number;
+      else if (const auto dim = from_name<Dim>(factor))
+        term.dims.push_back(*dim);
+      else
+        return std::nullopt;
+    }
+    width.terms.push_back(std::move(term));
   }
-  add("shared_add", elementwise_us(d, tokens, 2 * h));
-  return kernels;
+  return width;
 }
 
-std::vector<KernelTime> attention_kernels(const ServingCase& c, const DeviceModel& d, int tokens,
-                                          bool linear) {
-  const ModelShape& s = c.shape;
-  const double h = s.hidden, size = weight_size(c.layer), tflops = peak_tflops(c.layer, d);
-  const double q = double{1} * s.heads * s.head_dim / c.tp;
-  const double kv = 2.0 * std::max(1, s.kv_heads / c.tp) * s.head_dim;
-  const double in = linear ? double{1} * s.linear_in / c.tp : q + kv;
-  const double out = linear ? double{1} * s.linear_out / c.tp : q;
-  std::vector<KernelTime> kernels;
-  const auto small = [&](const char* name, double width) {
-    kernels.push_back({name, elementwise_us(d, tokens, width)});
-  };
-  small("input_norm", h);
-  small("quantize_in", h);
-  kernels.push_back({"project_in", gemm_us(d, tokens, in, h, size, tflops)});
-  if (linear) {
-    kernels.push_back({"project_ba", gemm_us(d, tokens, 64, h, 2, d.bf16_tflops)});
-    for (const char* name : {"split", "conv_update", "gating", "recurrent", "gated_norm"})
-      small(name, in);
-  } else {
-    for (const char* name : {"split_norm", "rope", "cache_write", "attention"}) small(name, in);
+double value_of(const Width& width, const ServingCase& c) {
+  double sum = 0;
+  for (const Width::Term& term : width.terms) {
+    double product = term.factor;
+    for (const Dim dim : term.dims) product *= value_of(dim, c);
+    sum += product;
   }
-  small("quantize_out", out);
-  kernels.push_back({"project_out", gemm_us(d, tokens, h, out, size, tflops)});
-  small("post_norm", h);
-  const double reduce = all_reduce_us(d, c.tp, 2.0 * tokens * h);
-  if (c.tp > 1) kernels.push_back({"all_reduce", 2 * reduce});  // after attention and after MoE
-  return kernels;
+  return sum;
 }
 
-const FrameworkModel& find_framework(const std::string& name) {
-  static const FrameworkModel kVllm{
-      .name = "vllm-0.19-rocm",
-      .host_us = 2175,
-      .host_token_us = 0,
-      .max_batched_tokens = 8192,
-      .random_prompts = {.kind = PriorKind::zipf, .parameter = 1.575, .counts = {}}};
-  if (name == kVllm.name) return kVllm;
-  fail_usage(fmt::format("serving.framework is '{}', expected {}", name, kVllm.name));
+std::vector<KernelTime> kernel_times(const std::vector<InventoryKernel>& kernels,
+                                     const ServingCase& c, const DeviceModel& d, int tokens) {
+  const bool overlaps = c.variant.shared == Shared::mlp_overlapped;
+  std::vector<KernelTime> times;
+  double main_us = 0, side_us = 0;
+  // Both branches slow each other while they overlap; the longer one decides. One event forks the
+  // side stream, one joins it.
+  const auto join = [&] {
+    if (side_us == 0) return;
+    const double slower = std::min(main_us, side_us) * d.interference;
+    times.push_back({"overlapped", std::max(0.0, side_us - main_us) + slower + 2 * d.event_us});
+    side_us = 0;
+  };
+  for (const InventoryKernel& kernel : kernels) {
+    if (!launched(kernel.when, c)) continue;
+    const double us = kernel_us(kernel, c, d, tokens);
+    if (overlaps && kernel.side) {
+      side_us += us;
+      continue;
+    }
+    join();
+    main_us += us;
+    times.push_back({kernel.name, us});
+  }
+  join();
+  return times;
 }
 
 }  // namespace fse

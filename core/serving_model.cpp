@@ -28,25 +28,71 @@ double sum(const std::vector<KernelTime>& kernels) {
   return us;
 }
 
-// Everything of a step that depends on its rows alone.
-double rows_us(const ServingCase& c, const DeviceModel& d, int tokens) {
+// Everything of a step that depends on its rows alone. Only the last row of each request has its
+// next token looked for.
+double rows_us(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f, int tokens) {
   const ModelShape& s = c.shape;
+  const KernelInventory& launched = f.kernels;
   const int linear = s.layers - s.full_attention_layers;
-  double us = s.full_attention_layers * sum(attention_kernels(c, d, tokens, false));
-  if (linear > 0) us += linear * sum(attention_kernels(c, d, tokens, true));
-  us += (s.layers - s.dense_layers) * sum(moe_kernels(c, d, tokens));
-  const double dense = 3.0 * s.hidden * s.dense_width / c.tp;
-  us += s.dense_layers * (5 * d.launch_us + dense / (d.read_gbs * 1e3) +
-                          2 * tokens * dense / (d.bf16_tflops * d.gemm_share * 1e6));
-  return us + 2.0 * s.vocab * s.hidden / c.tp / (d.read_gbs * 1e3);  // the head, bf16
+  const auto section_us = [&](const std::vector<InventoryKernel>& section, int rows) {
+    return sum(kernel_times(section, c, d, rows));
+  };
+  const auto& attention = s.is_latent() ? launched.latent_attention : launched.attention;
+  double us = s.full_attention_layers * section_us(attention, tokens);
+  if (linear > 0) us += linear * section_us(launched.linear_attention, tokens);
+  us += (s.layers - s.dense_layers) * section_us(launched.moe, tokens);
+  if (s.dense_layers > 0) us += s.dense_layers * section_us(launched.dense, tokens);
+  return us + section_us(launched.head, std::min(tokens, c.concurrency));
 }
 
-double cache_us(const ServingCase& c, const DeviceModel& d, int sequences, double context) {
+// Bytes that one full-attention layer keeps of a token. Latent attention has one head, which every
+// rank keeps whole.
+double kept_bytes(const ServingCase& c) {
   const ModelShape& s = c.shape;
-  const double per_token = 4.0 * std::max(1, s.kv_heads / c.tp) * s.head_dim;
+  if (s.is_latent()) return 2.0 * (s.latent.kv_rank + s.latent.rope_dim);
+  return 4.0 * std::max(1, s.kv_heads / c.tp) * s.head_dim;
+}
+
+// Of one query on one key, per layer and rank, and of all its heads: the product with the key and
+// the product with the value. A decoding query meets the latent itself, one of a prompt the keys
+// and values that are made of it.
+struct PairFlops {
+  double decode = 0, prompt = 0;
+};
+PairFlops pair_flops(const ServingCase& c) {
+  const ModelShape& s = c.shape;
+  const double heads = double{1} * s.heads / c.tp;
+  const auto& l = s.latent;
+  if (!s.is_latent()) return {4 * heads * s.head_dim, 4 * heads * s.head_dim};
+  return {2 * heads * (2 * l.kv_rank + l.rope_dim),
+          2 * heads * (l.nope_dim + l.rope_dim + l.value_dim)};
+}
+
+// What attention takes beyond its launch: what is cached is read once, and every query meets every
+// key before it.
+double cache_us(const ServingCase& c, const DeviceModel& d, const StepLoad& load) {
+  const ModelShape& s = c.shape;
+  const PairFlops flops = pair_flops(c);
   const double state = s.linear_state_bytes / c.tp * (s.layers - s.full_attention_layers);
-  return (s.full_attention_layers * per_token * context + state * sequences) /
-         (d.read_gbs * kAttentionShare * 1e3);
+  const double read_us = kept_bytes(c) * load.context / (d.read_gbs * kAttentionShare * 1e3);
+  const double math_us = (flops.decode * load.decode_pairs + flops.prompt * load.prompt_pairs) /
+                         (d.bf16_tflops * d.gemm_share * 1e6);
+  return s.full_attention_layers * std::max(read_us, math_us) +
+         state * load.sequences / (d.read_gbs * kAttentionShare * 1e3);
+}
+
+void read_latent(const nlohmann::json& c, const std::filesystem::path& file, ModelShape& s) {
+  s.latent = {.query_rank = read_int(c, "q_lora_rank", 0),
+              .kv_rank = read_int(c, "kv_lora_rank", 0),
+              .nope_dim = read_int(c, "qk_nope_head_dim", 0),
+              .rope_dim = read_int(c, "qk_rope_head_dim", 0),
+              .value_dim = read_int(c, "v_head_dim", 0)};
+  const auto& l = s.latent;
+  if (s.is_latent() && (l.nope_dim < 1 || l.rope_dim < 1 || l.value_dim < 1))
+    fail_usage(fmt::format(
+        "{}: kv_lora_rank is {}, expected qk_nope_head_dim, qk_rope_head_dim and v_head_dim beside "
+        "it, each at least 1",
+        file.string(), l.kv_rank));
 }
 
 struct Request {
@@ -69,9 +115,10 @@ ModelShape read_model_shape(const std::filesystem::path& file) {
   std::ostringstream text;
   text << stream.rdbuf();
   const nlohmann::json c = parse_strict_json(text.str(), file.string(), 16);
-  if (c.contains("kv_lora_rank") && !c["kv_lora_rank"].is_null())
-    throw Refused(fmt::format("{}: kv_lora_rank: latent attention is not modelled in serving",
-                              file.string()));
+  if (c.contains("index_topk") && !c["index_topk"].is_null())
+    throw Refused(
+        fmt::format("{}: index_topk: attention to chosen tokens only is not modelled in serving",
+                    file.string()));
   ModelShape s{.layers = read_int(c, "num_hidden_layers", 0),
                .dense_layers = read_int(c, "first_k_dense_replace", 0),
                .hidden = read_int(c, "hidden_size", 0),
@@ -93,13 +140,17 @@ ModelShape read_model_shape(const std::filesystem::path& file) {
   s.linear_in = 2 * key + 2 * s.linear_out;
   // One f32 matrix [key, value] per value head, read and written.
   s.linear_state_bytes = 8.0 * s.linear_out * read_int(c, "linear_key_head_dim", 0);
+  // Qwen3-Next's full-attention layers project a gate beside each query, whatever its keys say.
+  const auto gate = c.find("attn_output_gate"), type = c.find("model_type");
+  s.gated_output = (gate != c.end() && *gate == true) || (type != c.end() && *type == "qwen3_next");
+  read_latent(c, file, s);
   return s;
 }
 
-double step_us(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f, int tokens,
-               int sequences, double context) {
-  return rows_us(c, d, tokens) + cache_us(c, d, sequences, context) + f.host_us +
-         f.host_token_us * sequences;
+double step_us(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f,
+               const StepLoad& load) {
+  return rows_us(c, d, f, load.rows) + cache_us(c, d, load) + f.host_us +
+         f.host_token_us * load.sequences;
 }
 
 ServingTimes simulate_serving(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f) {
@@ -112,8 +163,8 @@ ServingTimes simulate_serving(const ServingCase& c, const DeviceModel& d, const 
   int started = c.concurrency;
   double now = 0;
   while (static_cast<int>(ttft.size()) < wanted) {
-    int rows = 0, sequences = 0;
-    double context = 0;
+    StepLoad load;
+    int& rows = load.rows;
     std::vector<int> share(running.size(), 0);
     for (size_t i = 0; i < running.size(); ++i)
       if (running[i].produced > 0) share[i] = 1, ++rows;
@@ -123,13 +174,16 @@ ServingTimes simulate_serving(const ServingCase& c, const DeviceModel& d, const 
         rows += std::max(0, share[i]);
       }
       if (share[i] <= 0) continue;
-      ++sequences;
-      context += running[i].prefilled + running[i].produced;
+      ++load.sequences;
+      const double before = running[i].prefilled + running[i].produced;
+      load.context += before;
+      (running[i].produced > 0 ? load.decode_pairs : load.prompt_pairs) +=
+          share[i] * (before + share[i] / 2.0);
     }
     const auto found = known.try_emplace(rows, 0.0);
-    if (found.second) found.first->second = rows_us(c, d, rows);
-    now += found.first->second + cache_us(c, d, sequences, context) + f.host_us +
-           f.host_token_us * sequences;
+    if (found.second) found.first->second = rows_us(c, d, f, rows);
+    now +=
+        found.first->second + cache_us(c, d, load) + f.host_us + f.host_token_us * load.sequences;
     for (size_t i = 0; i < running.size();) {
       Request& r = running[i];
       if (share[i] > 0 && r.produced == 0) r.prefilled += share[i];
@@ -163,9 +217,14 @@ ServingTimes simulate_serving(const ServingCase& c, const DeviceModel& d, const 
 
 double closed_form_ms(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f) {
   const double context = c.concurrency * (c.isl + c.osl / 2.0);
-  const double step = step_us(c, d, f, c.concurrency, c.concurrency, context);
+  const double step = step_us(c, d, f,
+                              {.rows = c.concurrency,
+                               .sequences = c.concurrency,
+                               .context = context,
+                               .decode_pairs = context});
   const int chunk = std::min(f.max_batched_tokens, c.isl * c.concurrency);
-  const double prefill = step_us(c, d, f, chunk, 0, 0) / chunk;
+  const double prefill =
+      step_us(c, d, f, {.rows = chunk, .prompt_pairs = chunk * (c.isl / 2.0)}) / chunk;
   return (step + c.concurrency * (double{1} * c.isl / c.osl) * prefill) / 1e3;
 }
 

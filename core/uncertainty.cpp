@@ -31,9 +31,10 @@ bool is_hit(const ServingCase& c, const DeviceModel& device) {
 double experts_percent(const ServingCase& c, const DeviceModel& device,
                        const FrameworkModel& framework) {
   double us = 0;
-  for (const KernelTime& kernel : moe_kernels(c, device, c.concurrency))
+  for (const KernelTime& kernel : kernel_times(framework.kernels.moe, c, device, c.concurrency))
     if (kernel.name == "experts") us += kernel.us;
-  const double step = step_us(c, device, framework, c.concurrency, c.concurrency, 0);
+  const double step =
+      step_us(c, device, framework, {.rows = c.concurrency, .sequences = c.concurrency});
   return 100 * us * (c.shape.layers - c.shape.dense_layers) / step;
 }
 

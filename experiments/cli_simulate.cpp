@@ -23,14 +23,12 @@ int run_simulate(SimulateRequest request) {
   request.validate.what_if = request.what_if;
   if (request.validates) return validate_simulator(request.validate);
   std::vector<std::string> overrides = request.overrides;
-  const bool no_sweep = request.sweep.find('=') != std::string::npos;  // the first override instead
-  if (no_sweep) overrides.insert(overrides.begin(), request.sweep);
-  if (!request.table.empty()) {
+  if (!request.table.empty()) {  // it stands for the sweep: all the rest are overrides
+    if (!request.sweep.empty()) overrides.insert(overrides.begin(), request.sweep);
     simulate_table({request.table, overrides, request.what_if, json});
     return 0;
   }
-  if (no_sweep || request.sweep.empty())
-    fail_usage("no sweep, expected a sweep, --table FILE or --validate");
+  if (request.sweep.empty()) fail_usage("no sweep, expected a sweep, --table FILE or --validate");
   if (request.sensitivity && json) fail_usage("--sensitivity is text, expected no --format json");
   simulate_sweep({request.sweep, overrides, request.what_if, json, request.sensitivity});
   return 0;

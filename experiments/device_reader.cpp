@@ -1,41 +1,16 @@
 #include "experiments/device_reader.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "core/error.h"
-#include "core/nearest.h"
 #include "core/strict_json.h"
+#include "experiments/config_file.h"
 #include "experiments/yaml_reader.h"
 
 namespace fse {
 namespace {
 
 namespace fs = std::filesystem;
-
-const YamlNode& need(const YamlNode& map, const std::string& key, const std::string& of) {
-  const YamlNode* node = find_key(map, key);
-  if (node == nullptr) fail_usage(fmt::format("{}: {} has no '{}'", map.where, of, key));
-  return *node;
-}
-
-double read_number(const YamlNode& node, const std::string& key, double low, double high) {
-  const std::string expected = fmt::format("a number from {} to {}", low, high);
-  const std::optional<double> value = parse_number(read_text(node, key, expected));
-  if (!value || !(*value >= low && *value <= high)) fail_value(node, key, expected);
-  return *value;
-}
-
-Provenance read_provenance(const YamlNode& map, const std::string& key) {
-  return {.source = read_text(need(map, "source", key), key + ".source", "where it is from"),
-          .date = read_text(need(map, "date", key), key + ".date", "a date such as 2026-11-25"),
-          .kind = read_choice(need(map, "kind", key), key + ".kind",
-                              {"measured", "published", "datasheet", "inferred"})};
-}
 
 void read_field(const YamlNode& map, const DeviceField& field, DeviceModel& device) {
   const std::string key(field.name);
@@ -85,19 +60,9 @@ DeviceModel parse_device_model(const std::string& yaml, const std::string& file)
 }
 
 DeviceModel find_device_model(const std::string& name, const fs::path& configs_dir) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(configs_dir / "devices", error))
-    if (entry.path().extension() == ".yaml") names.push_back(entry.path().stem().string());
-  std::sort(names.begin(), names.end());
-  if (std::find(names.begin(), names.end(), name) == names.end())
-    fail_usage(fmt::format("device '{}' has no model, expected one of {}{}", printable(name),
-                           fmt::join(names, ", "), did_you_mean(name, names)));
-  const fs::path file = configs_dir / "devices" / (name + ".yaml");
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return parse_device_model(text.str(), file.string());
+  const fs::path file = find_config(name, fmt::format("device '{}' has no model", printable(name)),
+                                    configs_dir / "devices");
+  return parse_device_model(read_config(file), file.string());
 }
 
 }  // namespace fse

@@ -13,6 +13,7 @@
 #include "core/uncertainty.h"
 #include "core/what_if.h"
 #include "experiments/device_reader.h"
+#include "experiments/framework_reader.h"
 #include "experiments/kernel_table.h"
 #include "experiments/paths.h"
 #include "experiments/simulate_layers.h"
@@ -236,7 +237,7 @@ void simulate_sweep(const SimulateOptions& options) {
         fmt::format("device is '{}', expected a device model, e.g. device=mi355x", spec.device));
   DeviceModel device = find_device_model(spec.device.substr(4), configs);
   FrameworkModel framework;
-  if (spec.serving) framework = find_framework(spec.serving->framework);
+  if (spec.serving) framework = find_framework(spec.serving->framework, configs);
   apply_what_if(options.what_if, device, framework);
   if (!spec.serving) return simulate_layers(spec, device, configs, options.json);
   Simulation simulation(spec, device, framework, prior_of(spec, framework, states(spec, "routing")),

@@ -105,8 +105,10 @@ fs::path find_sweep(const std::string& name_or_path, const fs::path& configs_dir
   std::sort(names.begin(), names.end());
   if (std::find(names.begin(), names.end(), name_or_path) != names.end())
     return configs_dir / "sweeps" / (name_or_path + ".yaml");
-  fail_usage(fmt::format("sweep '{}': no such file, expected a YAML file or one of {}{}",
+  const bool override_text = name_or_path.find('=') != std::string::npos;
+  fail_usage(fmt::format("sweep '{}': no such file, expected a YAML file or one of {}{}{}",
                          printable(name_or_path), fmt::join(names, ", "),
+                         override_text ? ", before KEY=VALUE" : "",
                          did_you_mean(name_or_path, names)));
 }
 

@@ -12,6 +12,7 @@
 #include "core/uncertainty.h"
 #include "core/what_if.h"
 #include "experiments/device_reader.h"
+#include "experiments/framework_reader.h"
 #include "experiments/kernel_table.h"
 #include "experiments/score_layers.h"
 
@@ -98,7 +99,7 @@ class StudyScorer {
               const std::vector<std::string>& what_if)
       : study_(study),
         device_(find_device_model(study.device, configs)),
-        framework_(find_framework(study.framework)),
+        framework_(find_framework(study.framework, configs)),
         layer_(find_model(study.model, configs).layer),
         shape_(read_model_shape(configs / "models" / (study.model + ".json"))) {
     layer_.dtype = study.dtype;

@@ -46,7 +46,8 @@ TEST_CASE("a table needs a device and is a table") {
   CHECK(error({"--table", kTable, "device=mi3"}).find("has no model") != std::string::npos);
   CHECK(error({"--table", "t.csv", "device=mi355x"}).find("t.csv") != std::string::npos);
   CHECK(error({"--table", "none.csv", "device=mi355x"}).find("none.csv") != std::string::npos);
-  CHECK(error({"device=mi355x"}).find("expected a sweep") != std::string::npos);
+  CHECK(error({}).find("expected a sweep") != std::string::npos);
+  CHECK(error({"device=mi355x"}).find("before KEY=VALUE") != std::string::npos);
 }
 
 }  // namespace fse::test
