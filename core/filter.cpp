@@ -54,16 +54,10 @@ constexpr Column kColumns[] = {
     {"started", "a.started", false},
 };
 
-std::vector<std::string> column_names() {
-  std::vector<std::string> names;
-  for (const Column& c : kColumns) names.emplace_back(c.name);
-  return names;
-}
-
 const Column& column_of(const std::string& name, const std::string& condition) {
   for (const Column& c : kColumns)
     if (c.name == name || c.name == "variant." + name) return c;
-  const std::vector<std::string> names = column_names();
+  const std::vector<std::string> names = filter_columns();
   fail_usage(fmt::format("filter '{}': no column '{}', expected one of {}{}", printable(condition),
                          printable(name), fmt::join(names, ", "), did_you_mean(name, names)));
 }
@@ -133,13 +127,19 @@ Filter parse_filter(const std::vector<std::string>& conditions) {
   return filter;
 }
 
+std::vector<std::string> filter_columns() {
+  std::vector<std::string> names;
+  for (const Column& c : kColumns) names.emplace_back(c.name);
+  return names;
+}
+
 std::string filter_help() {
   return fmt::format(
       "Filters are conditions that must all hold: COLUMN=VALUE, or != < <= > >= ~ (contains).\n"
       "  model=qwen3-next tokens>=4 variant.shared=slot,mlp\n"
       "`=` on text takes a whole name or its beginning up to a '-'; a comma lists alternatives.\n"
       "Quote < and > for your shell. Columns: {}.\n",
-      fmt::join(column_names(), ", "));
+      fmt::join(filter_columns(), ", "));
 }
 
 }  // namespace fse

@@ -22,5 +22,6 @@ inline constexpr const char* kFilterRows =
     "LEFT JOIN layer_case c ON c.study = a.study AND c.id = a.case_id";
 
 std::string filter_help();  // its grammar and columns, for --help
+std::vector<std::string> filter_columns();
 
 }  // namespace fse

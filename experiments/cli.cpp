@@ -20,6 +20,7 @@
 #include "core/version.h"
 #include "experiments/capabilities.h"
 #include "experiments/cli_simulate.h"
+#include "experiments/completion.h"
 #include "experiments/db_command.h"
 #include "experiments/inventory.h"
 #include "experiments/kernels_command.h"
@@ -269,7 +270,8 @@ void add_report(CLI::App& app, Request& request) {
 
 std::vector<std::string> command_names(const CLI::App& app) {
   std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  for (const CLI::App* command : app.get_subcommands({}))
+    if (!command->get_group().empty()) names.push_back(command->get_name());
   return names;
 }
 
@@ -295,7 +297,9 @@ void require_known_command(const CLI::App& app, int argc, char** argv) {
   const std::string expected = fmt::format("expected one of {}", fmt::join(names, ", "));
   if (argc < 2) fail_usage(fmt::format("no command, {}; fselab --help explains them", expected));
   const std::string first = argv[1];
-  const bool known = std::find(names.begin(), names.end(), first) != names.end();
+  const std::vector<const CLI::App*> all = app.get_subcommands({});
+  const bool known =
+      std::any_of(all.begin(), all.end(), [&](const auto* c) { return c->get_name() == first; });
   if (known || first.starts_with('-')) return;
   fail_usage(fmt::format("unknown command '{}', {}{}", printable(first), expected,
                          did_you_mean(first, names)));
@@ -320,6 +324,7 @@ int parse_and_run(int argc, char** argv) {
   add_db_command(app, [&](std::function<int()> action) { request.action = std::move(action); });
   add_report(app, request);
   add_inventory(app, request);
+  add_completion(app, request.action);
   require_known_command(app, argc, argv);
   request.command = typed_command(argc, argv);
   try {
