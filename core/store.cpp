@@ -266,6 +266,7 @@ fs::path Store::migrate(const fs::path& file) {
 }
 
 int64_t Store::collect_garbage(const fs::path& file) {
+  open_read_only(file);  // a mistyped name makes no file
   Store store = create_or_open(file);
   return guarded(file.string(), "collecting garbage", [&] {
     SQLite::Transaction transaction(*store.db_, SQLite::TransactionBehavior::IMMEDIATE);

@@ -12,6 +12,7 @@
 #include "experiments/dispatch_command.h"
 #include "experiments/exchange_command.h"
 #include "experiments/rerun.h"
+#include "reports/columns.h"
 #include "reports/compare.h"
 #include "reports/queries.h"
 
@@ -60,9 +61,10 @@ CLI::App* add_query(CLI::App& db, const std::string& name, const std::string& wh
   return verb;
 }
 
-void add_filter(CLI::App* verb, Asked& asked, const std::string& example) {
+void add_filter(CLI::App* verb, Asked& asked, const std::string& columns,
+                const std::string& example) {
   verb->add_option("filter", asked.filter, "Conditions, e.g. model=qwen3-next 'tokens>=4'");
-  verb->footer(filter_help() + "Example: " + example);
+  verb->footer(filter_help() + columns + "Example: " + example);
 }
 
 void add_lists(CLI::App& db, Asked& asked, const Choose& choose) {
@@ -72,11 +74,13 @@ void add_lists(CLI::App& db, Asked& asked, const Choose& choose) {
                              return asked.cases ? list_cases(s, filter) : list_studies(s, filter);
                            });
   ls->add_flag("--cases", asked.cases, "Their cases");
-  add_filter(ls, asked, "fselab db ls --db results.db --cases state=failed");
+  add_filter(ls, asked, column_help("ls") + column_help("ls --cases"),
+             "fselab db ls --db results.db --cases state=failed");
   CLI::App* best = add_query(
       db, "best", "The fastest verified layer of every model, dtype, token count and device", asked,
       choose, [&asked](const Store& s) { return best_layers(s, parse_filter(asked.filter)); });
-  add_filter(best, asked, "fselab db best --db results.db model=qwen3-next 'tokens<=16'");
+  add_filter(best, asked, column_help("best"),
+             "fselab db best --db results.db model=qwen3-next 'tokens<=16'");
   CLI::App* top = add_query(
       db, "top", "The N fastest verified attempts", asked, choose, [&asked](const Store& s) {
         return top_attempts(s, parse_filter(asked.filter), asked.level, asked.n);
@@ -85,18 +89,20 @@ void add_lists(CLI::App& db, Asked& asked, const Choose& choose) {
   top->add_option("--level", asked.level, "layer or step")
       ->check(CLI::IsMember({"layer", "step"}))
       ->capture_default_str();
-  add_filter(top, asked, "fselab db top 5 --db results.db --level step kernel~grouped_stage1");
+  add_filter(top, asked, column_help("top") + column_help("top --level step"),
+             "fselab db top 5 --db results.db --level step kernel~grouped_stage1");
 }
 
 void add_censuses(CLI::App& db, Asked& asked, const Choose& choose) {
   CLI::App* failures = add_query(
       db, "failures", "Attempts without a usable number, by kind and reason", asked, choose,
       [&asked](const Store& s) { return count_failures(s, parse_filter(asked.filter)); });
-  add_filter(failures, asked, "fselab db failures --db results.db status!=illegal");
+  add_filter(failures, asked, column_help("failures"),
+             "fselab db failures --db results.db status!=illegal");
   CLI::App* covered = add_query(
       db, "coverage", "What has been measured, by model, dtype, device and variant", asked, choose,
       [&asked](const Store& s) { return coverage(s, parse_filter(asked.filter)); });
-  add_filter(covered, asked, "fselab db coverage --db results.db --md");
+  add_filter(covered, asked, column_help("coverage"), "fselab db coverage --db results.db --md");
   CLI::App* diff = add_query(db, "diff", "Two selections, case by case, with verdicts", asked,
                              choose, [&asked](const Store& s) {
                                if (asked.against.empty())
@@ -108,7 +114,8 @@ void add_censuses(CLI::App& db, Asked& asked, const Choose& choose) {
       ->required();
   diff->add_option("b", asked.b, "What is compared with it, in the same way")->required();
   diff->add_option("--against", asked.against, "B is taken from this database");
-  diff->footer(compare_help() +
+  diff->footer(compare_help() + "First the columns that say which case it is, then:\n" +
+               column_help("diff") +
                "Example: fselab db diff variant.shared=mlp variant.shared=slot --db results.db");
 }
 
@@ -120,6 +127,7 @@ void add_details(CLI::App& db, Asked& asked, const Choose& choose) {
       add_query(db, "steps", "The steps of a layer's attempt, with their tiles", asked, choose,
                 [&asked](const Store& s) { return show_steps(s, asked.id); });
   steps->add_option("attempt", asked.id, "Its number")->required();
+  steps->footer(column_help("steps") + "Example: fselab db steps 17 --db results.db");
   CLI::App* again = add_query(db, "rerun", "Measure one attempt again, beside what its row says",
                               asked, choose, [&asked](const Store& s) {
                                 const Rerun done = rerun_attempt(s, asked.n);
@@ -129,28 +137,31 @@ void add_details(CLI::App& db, Asked& asked, const Choose& choose) {
   again->add_option("attempt", asked.n, "Its number")->required()->check(CLI::PositiveNumber);
   again->footer(
       "The same weights, inputs and tiles, as many rounds, verified first; nothing is recorded.\n"
-      "Exit 1 where it ends otherwise than it did: measured then, wrong now.\n"
-      "Example: fselab db rerun 17 --db results.db");
+      "Exit 1 where it ends otherwise than it did: measured then, wrong now.\n" +
+      column_help("rerun") + "Example: fselab db rerun 17 --db results.db");
   CLI::App* sql =
       add_query(db, "sql", "Any SELECT, with median, percentile, geomean, ci_low and ci_high",
                 asked, choose, [&asked](const Store& s) { return run_sql(s, asked.sql); });
   sql->add_option("statement", asked.sql, "One statement that only reads")->required();
   sql->footer(
       "The views v_best and v_failures answer most questions. The sqlite3 shell gets the same\n"
-      "functions by `.load build/dev/fselab_sqlite`.\n"
+      "functions by `.load PATH`, where PATH is fselab_sqlite beside the built binary, or\n"
+      "PREFIX/lib/fselab/fselab_sqlite.\n"
       "Example: fselab db sql 'SELECT kernel, median(median_us) FROM attempt GROUP BY kernel' "
       "--db results.db");
 }
 
 void add_care(CLI::App& db, Asked& asked, const Choose& choose) {
-  add_verb(db, "check", "Integrity, orphans, schema; exit 5 where something is wrong", asked)
-      ->callback([&asked, choose] {
-        choose([&asked] {
-          const Grid findings = check_store(Store::open_read_only(asked.db));
-          fmt::print("{}", findings.rows.empty() ? asked.db + ": sound\n" : to_table(findings));
-          return findings.rows.empty() ? 0 : 5;
-        });
-      });
+  CLI::App* sound =
+      add_verb(db, "check", "Integrity, orphans, schema; exit 5 where something is wrong", asked);
+  sound->footer(column_help("check"));
+  sound->callback([&asked, choose] {
+    choose([&asked] {
+      const Grid findings = check_store(Store::open_read_only(asked.db));
+      fmt::print("{}", findings.rows.empty() ? asked.db + ": sound\n" : to_table(findings));
+      return findings.rows.empty() ? 0 : 5;
+    });
+  });
   add_verb(db, "migrate", "To this fselab's schema, after a backup beside the file", asked)
       ->callback([&asked, choose] {
         choose([&asked] {

@@ -200,7 +200,8 @@ Grid run_sql(const Store& store, const std::string& sql) {
     return read_grid(q);
   } catch (const SQLite::Exception& e) {
     const int code = e.getErrorCode();
-    if (code == SQLITE_ERROR || code == SQLITE_RANGE || code == SQLITE_READONLY)
+    if (code == SQLITE_ERROR || code == SQLITE_RANGE || code == SQLITE_READONLY ||
+        code == SQLITE_CANTOPEN)  // ATTACH of a file that is not there
       fail_usage(fmt::format("sql: {}", e.what()));
     throw_store_error(e, store.file(), "sql");
   }

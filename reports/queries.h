@@ -7,7 +7,8 @@
 
 namespace fse {
 
-// What `fselab db` answers. Columns are documented by db_help() and only ever added to.
+// What `fselab db` answers. Columns are documented in reports/columns.cpp and only ever
+// added to.
 Grid list_studies(const Store&, const Filter&);
 Grid list_cases(const Store&, const Filter&);
 // The fastest verified layer of every workload: model, dtype, tokens, device and what else it is.
