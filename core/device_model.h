@@ -36,9 +36,14 @@ struct DeviceModel {
   double grouped_us = 0;     // the grouped kernel's fixed part
   double tile_us = 0;        // what each wave of its tiles adds: filling and emptying a tile
   double event_us = 0;       // fork or join of a second stream
-  double interference = 0;   // by which overlapped branches slow each other
-  double link_gbs = 0;       // to one peer, per direction
-  double link_us = 0;        // of a collective over TP ranks without bytes
+  // Of fselab's own kernels; where a file leaves one out it is 0, and what is said here holds.
+  double ramp_us = 0;       // what a kernel that loads and stores takes beyond an empty one
+  double dependent_us = 0;  // a launch that begins while its predecessor ends; 0: launch_us
+  double barrier_us = 0;    // all blocks of a kernel wait for each other; 0: launch_us
+  double widen_gops = 0;    // fp8 weights widened to 16 bits, 10^9 per second; 0: without limit
+  double interference = 0;  // by which overlapped branches slow each other
+  double link_gbs = 0;      // to one peer, per direction
+  double link_us = 0;       // of a collective over TP ranks without bytes
   std::vector<AllReduce> all_reduce;  // measured points, by tp and bytes
   std::vector<std::pair<std::string, Provenance>> provenance;
 };

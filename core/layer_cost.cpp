@@ -1,34 +1,14 @@
 #include "core/layer_cost.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "core/kernel_cost.h"
-#include "core/op.h"
 
 namespace fse {
 namespace {
 
-constexpr double kTileColumns = 64;  // of one workgroup in dense and grouped steps
-
-// The expected batch as whole rows: as many experts as are expected to be chosen, each with its
-// even part, and every slot with every row.
-Load even_load(const LayerPlan& plan, const RoutingPrior& prior) {
-  const RoutingSpec& routing = plan.layer.routing;
-  const int64_t pairs = int64_t{plan.tokens} * routing.top_k;
-  const ExpectedLoad expected =
-      expected_load(prior, routing.experts, routing.top_k, 0, plan.tokens, 1);
-  const int64_t distinct = std::clamp<int64_t>(std::llround(expected.distinct), routing.top_k,
-                                               std::min<int64_t>(pairs, routing.experts));
-  Load load;
-  load.rows_per_expert.assign(static_cast<size_t>(plan.expert_count()), 0);
-  for (int64_t e = 0; e < distinct; ++e)
-    load.rows_per_expert[static_cast<size_t>(e)] = pairs / distinct + (e < pairs % distinct);
-  for (int e = routing.experts; e < plan.expert_count(); ++e)
-    load.rows_per_expert[static_cast<size_t>(e)] = plan.tokens;
-  return load;
-}
+constexpr double kTileRows = 8;  // of weights that one workgroup reads: tiles have 4 to 16
 
 bool is_grouped(Op op) {
   return op == Op::grouped_stage1 || op == Op::grouped_stage2;
@@ -38,71 +18,111 @@ bool is_dense(Op op) {
   return op == Op::gate_gemm || op == Op::mlp_stage1 || op == Op::mlp_stage2;
 }
 
-double columns_of(const LayerPlan& plan, const Step& step) {
+// Tokens that one step of the matrix unit takes: m16n8k16 on NVIDIA, 16x16x16 on AMD.
+int matrix_columns(const DeviceModel& d) {
+  return d.arch.starts_with("sm_") ? 8 : 16;
+}
+
+double weight_rows(const LayerPlan& plan, const Step& step) {
   switch (step.op) {
     case Op::gate_gemm:
       return step.row_end - step.row_begin;
     case Op::grouped_stage1:
-      return plan.shard.intermediate;
+      return 2.0 * plan.shard.intermediate;
     case Op::mlp_stage1:
-      return plan.shard.shared.stored();
+      return 2.0 * plan.shard.shared.stored();
     default:
       return plan.layer.hidden;
   }
 }
 
-// Grouped steps compute on padded rows: as many times the flops as there are more of them.
-struct Padding {
-  double flops = 1, blocks = 1;
-};
-Padding padding_of(const LayerPlan& plan, const RoutingPrior& prior, int block_m) {
-  const ExpectedLoad load =
-      expected_load(prior, plan.layer.routing.experts, plan.layer.routing.top_k,
-                    plan.expert_count() - plan.layer.routing.experts, plan.tokens, block_m);
-  return {.flops = std::max(1.0, load.blocks * block_m / load.pairs), .blocks = load.blocks};
+double activation_bytes(const LayerPlan& plan, const Step& step) {
+  double bytes = 0;
+  for (const auto* list : {&step.reads, &step.writes})
+    for (const Buf id : *list) bytes += static_cast<double>(plan.find(id)->bytes());
+  return bytes;
 }
 
 // Weights in fp8 with 16-bit activations are widened and multiplied in 16 bits.
-double multiply_tflops(const LayerPlan& plan, const DeviceModel& d) {
-  return plan.layer.activations == Activations::fp8 ? peak_tflops(plan.layer, d) : d.bf16_tflops;
+bool widens(const LayerPlan& plan) {
+  return plan.layer.dtype == DType::fp8_block128 && plan.layer.activations != Activations::fp8;
+}
+
+// They were written a moment ago, so they lie in the last-level cache where they fit.
+double activation_gbs(const DeviceModel& d, double bytes) {
+  const bool fits = bytes < d.llc_mb * 1e6 / 2;
+  return fits ? std::max(d.llc_gbs, d.read_gbs) : d.read_gbs;
+}
+
+// Weights as often as they are widened: once for each block of columns they meet.
+double widened(const LayerPlan& plan, const Step& step, const BatchLoad& batch) {
+  const double elements = weight_rows(plan, step) * plan.layer.hidden;
+  if (step.op == Op::grouped_stage1) return elements * batch.blocks;
+  if (step.op == Op::grouped_stage2)
+    return double{1} * plan.layer.hidden * plan.shard.intermediate * batch.blocks;
+  return 0;  // a dense product of few rows: small beside them
+}
+
+void cost_math(const LayerPlan& plan, const Step& step, const DeviceModel& d,
+               const BatchLoad& batch, double flops, StepCost& cost) {
+  const bool grouped = is_grouped(step.op);
+  const bool fp8_units = plan.layer.activations == Activations::fp8;
+  const double tflops = fp8_units ? peak_tflops(plan.layer, d) : d.bf16_tflops;
+  const double rate = tflops * (grouped ? d.grouped_share : d.gemm_share) * 1e6;
+  const double pairs = static_cast<double>(batch.load.pairs());
+  const double padding =
+      grouped && pairs > 0 ? std::max(1.0, batch.blocks * matrix_columns(d) / pairs) : 1;
+  const double memory = cost.memory_us() + cost.tail_us;
+  double even = flops / rate, padded = even * padding;
+  if (widens(plan) && d.widen_gops > 0) {
+    const double all = widened(plan, step, batch) / (d.widen_gops * 1e3);
+    even = std::max(even, all / padding);
+    padded = std::max(padded, all);
+  }
+  cost.math_us = std::max(memory, even) - memory;
+  cost.imbalance_us = std::max(memory, padded) - std::max(memory, even);
 }
 
 void cost_work(const LayerPlan& plan, const Step& step, const DeviceModel& d,
-               const RoutingPrior& prior, const Load& load, StepCost& cost) {
-  const Work work = step_work(plan, step, load);
-  const double tiles = std::ceil(columns_of(plan, step) / kTileColumns);
-  const double tflops = multiply_tflops(plan, d);
-  if (!is_grouped(step.op)) {
-    const double groups = is_dense(step.op) ? tiles : d.compute_units;
-    cost.memory_us = memory_us(d, work.bytes, work.bytes / groups, 1);
-    cost.math_us = work.flops / (tflops * d.gemm_share * 1e6);
-    return;
-  }
-  double best = INFINITY;
-  for (const int block_m : {16, 32, 64, 128}) {
-    const Padding padding = padding_of(plan, prior, block_m);
-    const double groups = padding.blocks * tiles;
-    const double waves = std::max(1.0, groups / d.compute_units);
-    const double memory = memory_us(d, work.bytes, work.bytes / groups, waves) + waves * d.tile_us;
-    const double math = work.flops * padding.flops / (tflops * d.grouped_share * 1e6);
-    if (std::max(memory, math) >= best) continue;
-    best = std::max(memory, math);
-    cost.memory_us = memory;
-    cost.math_us = math;
-  }
+               const BatchLoad& batch, StepCost& cost) {
+  const Work work = step_work(plan, step, batch.load);
+  const double activations = activation_bytes(plan, step);
+  const double rate = activation_gbs(d, activations);
+  cost.weights_us = (work.bytes - activations) / (d.read_gbs * 1e3);
+  cost.activations_us = activations / (rate * 1e3);
+  const double tiles = std::ceil(weight_rows(plan, step) / kTileRows);
+  const double groups = is_grouped(step.op) ? static_cast<double>(batch.load.active()) * tiles
+                        : is_dense(step.op) ? tiles
+                                            : d.compute_units;
+  const double waves = std::max(1.0, groups / d.compute_units);
+  // As many bytes as the memory delivers in that time; a workgroup draws its part of the real ones.
+  const double delivered = cost.memory_us() * d.read_gbs * 1e3;
+  cost.tail_us = memory_us(d, delivered, work.bytes / groups, waves) - cost.memory_us() +
+                 (is_grouped(step.op) ? waves * d.tile_us : 0);
+  cost_math(plan, step, d, batch, work.flops, cost);
 }
 
-// op `layer`: its steps without their launches; between two of them all blocks wait for each other,
-// which takes about what a dependent launch in a graph does.
-void cost_fused(const LayerPlan& plan, const DeviceModel& d, const RoutingPrior& prior,
-                const Load& load, StepCost& cost) {
+// op `layer`: its steps without their launches; between two of them all blocks wait for each other.
+void cost_fused(const LayerPlan& plan, const DeviceModel& d, const BatchLoad& batch,
+                StepCost& cost) {
   const std::vector<Step> inner = staged_steps(plan);
   for (const Step& step : inner) {
     StepCost part;
-    cost_work(plan, step, d, prior, load, part);
-    cost.memory_us += std::max(part.memory_us, part.math_us);
+    cost_work(plan, step, d, batch, part);
+    cost.weights_us += part.weights_us;
+    cost.activations_us += part.activations_us;
+    cost.tail_us += part.tail_us;
+    cost.math_us += part.math_us;
+    cost.imbalance_us += part.imbalance_us;
   }
-  cost.launch_us += d.launch_us * static_cast<double>(inner.size() - 1);
+  // Behind it, too, the first load comes from memory.
+  const double barrier = (d.barrier_us > 0 ? d.barrier_us : d.launch_us) + d.ramp_us;
+  cost.launch_us += barrier * static_cast<double>(inner.size() - 1);
+}
+
+double begin_us(const LayerPlan& plan, const DeviceModel& d) {
+  if (plan.variant.launch == Launch::stream) return d.stream_us + d.ramp_us;
+  return (d.dependent_us > 0 ? d.dependent_us : d.launch_us) + d.ramp_us;
 }
 
 // When it can start: after what it waits for, an event later where that ran on the other stream.
@@ -117,36 +137,91 @@ double ready_us(const LayerPlan& plan, const Step& step, const std::vector<StepC
   return ready;
 }
 
+// What the side stream draws from the memory, the main one lacks, as far as that keeps the memory
+// busy by itself.
+double stolen_us(const LayerPlan& plan, const std::vector<StepCost>& done) {
+  double side = 0, memory = 0, window = 0;
+  for (size_t i = 0; i < done.size(); ++i) {
+    if (plan.steps[i].stream == 1) {
+      side += done[i].memory_us();
+    } else {
+      memory += done[i].memory_us();
+      window += done[i].launch_us + done[i].busy_us();
+    }
+  }
+  return window > 0 ? std::min(side, window) * memory / window : 0;
+}
+
+BatchLoad with_blocks(const DeviceModel& d, Load load) {
+  double blocks = 0;
+  for (const int64_t rows : load.rows_per_expert)
+    blocks += std::ceil(static_cast<double>(rows) / matrix_columns(d));
+  return {.load = std::move(load), .blocks = blocks};
+}
+
 }  // namespace
 
+BatchLoad realised_batch(const DeviceModel& d, const Load& load) {
+  return with_blocks(d, load);
+}
+
+BatchLoad expected_batch(const LayerPlan& plan, const DeviceModel& d, const RoutingPrior& prior) {
+  const RoutingSpec& routing = plan.layer.routing;
+  const std::vector<double> chosen = inclusion(prior, routing.experts, routing.top_k);
+  const int slots = plan.expert_count() - routing.experts;
+  const int64_t pairs = int64_t{plan.tokens} * routing.top_k;
+  const double expected = expected_load(prior, chosen, 0, plan.tokens, 1).distinct;
+  const int64_t distinct = std::clamp<int64_t>(std::llround(expected), routing.top_k,
+                                               std::min<int64_t>(pairs, routing.experts));
+  BatchLoad batch;
+  std::vector<int64_t>& rows = batch.load.rows_per_expert;
+  rows.assign(static_cast<size_t>(plan.expert_count()), 0);
+  for (int64_t e = 0; e < distinct; ++e)
+    rows[static_cast<size_t>(e)] = pairs / distinct + (e < pairs % distinct);
+  for (int e = routing.experts; e < plan.expert_count(); ++e)
+    rows[static_cast<size_t>(e)] = plan.tokens;
+  batch.blocks = expected_load(prior, chosen, slots, plan.tokens, matrix_columns(d)).blocks;
+  return batch;
+}
+
 std::vector<StepCost> layer_cost(const LayerPlan& plan, const DeviceModel& d,
-                                 const RoutingPrior& prior) {
-  const Load load = even_load(plan, prior);
-  const double launch = plan.variant.launch == Launch::graph ? d.launch_us : d.stream_us;
-  // Two streams share the memory: what they do at the same time takes longer.
+                                 const BatchLoad& batch) {
   const bool overlapped = plan.variant.shared == Shared::mlp_overlapped;
   std::array<double, 2> free_at{};
   std::vector<StepCost> costs;
   for (const Step& step : plan.steps) {
-    StepCost cost{.name = step.name, .launch_us = launch};
+    StepCost cost{.name = step.name, .launch_us = begin_us(plan, d)};
     if (step.op == Op::layer)
-      cost_fused(plan, d, prior, load, cost);
+      cost_fused(plan, d, batch, cost);
     else
-      cost_work(plan, step, d, prior, load, cost);
-    const double slower = overlapped && step.stream == 1 ? 1 + d.interference : 1;
+      cost_work(plan, step, d, batch, cost);
     double& free = free_at[static_cast<size_t>(step.stream)];
-    cost.start_us = std::max(free, ready_us(plan, step, costs, d.event_us));
-    cost.end_us = cost.start_us + cost.launch_us + slower * std::max(cost.memory_us, cost.math_us);
+    const double ready = ready_us(plan, step, costs, d.event_us);
+    cost.start_us = std::max(free, ready);
+    // The join: it is no dependent launch, and it pays for what the streams took from each other.
+    if (overlapped && step.op == Op::shared_add)
+      cost.start_us = std::max(free + d.event_us, ready) + stolen_us(plan, costs);
+    const double slower = overlapped && step.stream == 1 ? 1 + d.interference : 1;
+    cost.end_us = cost.start_us + cost.launch_us + slower * cost.busy_us();
     free = cost.end_us;
     costs.push_back(std::move(cost));
   }
   return costs;
 }
 
-double layer_us(const LayerPlan& plan, const DeviceModel& d, const RoutingPrior& prior) {
+std::vector<StepCost> layer_cost(const LayerPlan& plan, const DeviceModel& d,
+                                 const RoutingPrior& prior) {
+  return layer_cost(plan, d, expected_batch(plan, d, prior));
+}
+
+double end_us(const std::vector<StepCost>& costs) {
   double end = 0;
-  for (const StepCost& cost : layer_cost(plan, d, prior)) end = std::max(end, cost.end_us);
+  for (const StepCost& cost : costs) end = std::max(end, cost.end_us);
   return end;
+}
+
+double layer_us(const LayerPlan& plan, const DeviceModel& d, const RoutingPrior& prior) {
+  return end_us(layer_cost(plan, d, prior));
 }
 
 }  // namespace fse

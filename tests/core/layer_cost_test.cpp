@@ -26,6 +26,13 @@ DeviceModel any_device() {
   d.event_us = number(0, 50) / 10;
   d.interference = number(0, 50) / 100;
   d.tile_us = number(0, 60) / 10;
+  d.arch = *rc::gen::element(std::string("sm_90"), std::string("gfx942"));
+  d.llc_mb = number(0, 256);
+  d.llc_gbs = number(0, 2) * d.read_gbs;
+  d.ramp_us = number(0, 20) / 10;
+  d.dependent_us = number(0, 10) / 10;
+  d.barrier_us = number(0, 30) / 10;
+  d.widen_gops = number(0, 2) * 5000;
   return d;
 }
 
@@ -105,6 +112,47 @@ TEST_CASE("faster numbers never make a layer slower, costlier launches never fas
     slower.launch_us += 1;
     slower.stream_us += 1;
     RC_ASSERT(layer_us(plan, slower, prior) >= us);
+    for (double DeviceModel::*cost :
+         {&DeviceModel::event_us, &DeviceModel::ramp_us, &DeviceModel::interference}) {
+      slower = d;
+      slower.*cost += 1;
+      RC_ASSERT(layer_us(plan, slower, prior) * kSlack >= us);
+    }
+  }));
+}
+
+TEST_CASE("overlapped streams share the memory: all their bytes take what they take") {
+  CHECK(rc::check([] {
+    const DeviceModel d = any_device();
+    LayerSpec layer = any_layer();
+    layer.shared.shared_width = layer.intermediate * *rc::gen::inRange(1, 20);
+    const LayerPlan plan =
+        plan_of(layer, {.shared = Shared::mlp_overlapped, .launch = Launch::graph},
+                *rc::gen::inRange(1, 600));
+    const std::vector<StepCost> costs = layer_cost(plan, d, RoutingPrior{});
+    double memory = 0;
+    for (const StepCost& cost : costs) memory += cost.memory_us();
+    RC_ASSERT(end_us(costs) * kSlack >= memory);
+  }));
+}
+
+TEST_CASE("the parts of every step add up to its time, and none is negative") {
+  CHECK(rc::check([] {
+    const DeviceModel d = any_device();
+    const LayerSpec layer = any_layer();
+    Variant variant = any_variant(layer);
+    if (variant.shared == Shared::mlp_overlapped) variant.shared = Shared::mlp;
+    const LayerPlan plan = plan_of(layer, variant, *rc::gen::inRange(1, 3000));
+    double sum = 0;
+    const std::vector<StepCost> costs = layer_cost(plan, d, RoutingPrior{});
+    for (const StepCost& cost : costs) {
+      sum += cost.launch_us + cost.busy_us();
+      for (const double part : {cost.launch_us, cost.weights_us, cost.activations_us, cost.math_us})
+        RC_ASSERT(part >= 0);
+      RC_ASSERT(cost.tail_us >= -1e-9 * sum);
+      RC_ASSERT(cost.imbalance_us >= -1e-9 * sum);
+    }
+    RC_ASSERT(std::abs(end_us(costs) / sum - 1) < 1e-9);
   }));
 }
 
