@@ -29,15 +29,6 @@ struct Asked {
   bool for_programs() const { return json || csv; }
 };
 
-double read_regret(const std::string& text) {
-  char* end = nullptr;
-  const double percent = std::strtod(text.c_str(), &end);
-  const bool whole = end != text.c_str() && (*end == '\0' || std::string_view(end) == "%");
-  if (!whole || !(percent >= 0) || percent > 1000)
-    fail_usage(fmt::format("--regret '{}', expected a percentage from 0 to 1000: 2%", text));
-  return percent / 100;
-}
-
 void append(Grid& all, Grid more) {
   if (all.columns.empty()) all.columns = more.columns;
   all.rows.insert(all.rows.end(), more.rows.begin(), more.rows.end());
@@ -109,6 +100,15 @@ int dispatch(const Asked& asked) {
 }
 
 }  // namespace
+
+double read_regret(const std::string& text) {
+  char* end = nullptr;
+  const double percent = std::strtod(text.c_str(), &end);
+  const bool whole = end != text.c_str() && (*end == '\0' || std::string_view(end) == "%");
+  if (!whole || !(percent >= 0) || percent > 1000)
+    fail_usage(fmt::format("--regret '{}', expected a percentage from 0 to 1000: 2%", text));
+  return percent / 100;
+}
 
 void add_dispatch_verb(CLI::App& db, const std::function<void(std::function<int()>)>& choose) {
   const auto asked = std::make_shared<Asked>();

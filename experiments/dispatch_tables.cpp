@@ -34,28 +34,57 @@ Variant default_variant(const LayerSpec& layer) {
 }
 
 void add_tiles(Grid& grid, const DispatchPart& part, const std::string& variant,
-               const StepDispatch& step, double most) {
-  const DispatchTable tiles = build_dispatch(step.tiles, most);
-  for (const DispatchPart& sub : tiles.parts)
+               const TokenRange& tokens, const StepDispatch& step) {
+  DispatchTable reach = step.table;  // up to the ends of the variant's row
+  reach.min_tokens = tokens.from;
+  reach.max_tokens = tokens.to;
+  for (const DispatchPart& sub : step.table.parts)
     for (size_t r = 0; r < sub.rows.size(); ++r) {
-      const auto [from, to] = tokens_of(tiles, sub.rows, r, step.tiles.experts_per_token);
+      const auto [from, to] = tokens_of(reach, sub.rows, r, step.tiles.experts_per_token);
       const auto [kernel, tile] = kernel_and_tile(step.tiles.choices[sub.rows[r].choice]);
       grid.rows.push_back({regime(sub.routing.empty() ? part.routing : sub.routing), int64_t{from},
-                           int64_t{to}, variant, step.step, kernel, tile,
-                           percent(sub.rows[r].regret), percent(tiles.held_out)});
+                           int64_t{std::min(to, sub.rows[r].up_to)}, variant, step.step, kernel,
+                           tile, percent(sub.rows[r].regret), percent(step.table.held_out)});
     }
 }
 
-Grid default_steps(const Dispatched& d, int tokens) {
-  const LayerSpec& layer = d.layers.spec().layer;
-  const LayerPlan plan = make_plan(layer, measured_shard(layer, d.layers.spec().tp),
-                                   default_variant(layer), tokens, d.environment.device);
+// The default of every step of a variant.
+std::vector<std::pair<std::string, Choice>> defaults_of(const Dispatched& d, const Variant& variant,
+                                                        int tokens) {
+  const Case& c = d.layers.spec();
+  const LayerPlan plan =
+      make_plan(c.layer, measured_shard(c.layer, c.tp), variant, tokens, d.environment.device);
   const std::vector<Choice> choices = default_choices(plan, d.environment.device);
-  Grid grid{.columns = {"step", "kernel", "tile", "class"}, .rows = {}};
-  for (size_t i = 0; i < choices.size(); ++i)
-    grid.rows.push_back({plan.steps[i].name, choices[i].kernel->name, to_text(choices[i].tile),
-                         to_name(DispatchClass::fallback)});
-  return grid;
+  std::vector<std::pair<std::string, Choice>> steps;
+  for (size_t i = 0; i < choices.size(); ++i) steps.emplace_back(plan.steps[i].name, choices[i]);
+  return steps;
+}
+
+std::vector<Cell> default_row(const std::pair<std::string, Choice>& step) {
+  return {step.first, step.second.kernel->name, to_text(step.second.tile),
+          to_name(DispatchClass::fallback)};
+}
+
+const Variant& variant_of(const Dispatched& d, const std::string& label) {
+  for (const DispatchLayer& l : d.layers.layers)
+    if (to_label(l.spec.variant) == label) return l.spec.variant;
+  throw Error(ErrorKind::data, fmt::format("no layer of variant {}", label));
+}
+
+// A step's tile as the table has it, or its default where that cannot run here.
+std::vector<Cell> step_row(const Dispatched& d, const StepDispatch& step, const Variant& variant,
+                           int tokens, const std::string& routing) {
+  DispatchTable reach = step.table;  // up to the ends of the variant's row
+  reach.min_tokens = std::min(reach.min_tokens, tokens);
+  reach.max_tokens = std::max(reach.max_tokens, tokens);
+  const DispatchAnswer answer = look_up(step.tiles, reach, tokens, routing, "");
+  if (answer.choice) {
+    const auto [kernel, tile] = kernel_and_tile(step.tiles.choices[*answer.choice]);
+    return {step.step, kernel, tile, to_name(answer.trust)};
+  }
+  for (const auto& known : defaults_of(d, variant, tokens))
+    if (known.first == step.step) return default_row(known);
+  return {step.step, Cell{}, Cell{}, to_name(answer.trust)};
 }
 
 Grid tuned_steps(const Store& store, const Dispatched& d, int tokens, const std::string& routing) {
@@ -66,16 +95,9 @@ Grid tuned_steps(const Store& store, const Dispatched& d, int tokens, const std:
     size_t at = 0;
     for (size_t r = 1; r < part.rows.size(); ++r)
       if (part.rows[r].begin <= per_expert) at = r;
-    for (const StepDispatch& step : load_steps(store, d.layers, part.routing, part.rows[at])) {
-      const DispatchTable tiles = build_dispatch(step.tiles, d.most);
-      const int inside = std::clamp(tokens, tiles.min_tokens, tiles.max_tokens);
-      const DispatchAnswer answer = look_up(step.tiles, tiles, inside, routing, "");
-      const auto [kernel, tile] = kernel_and_tile(
-          step.tiles.choices[answer.choice.value_or(tiles.parts.front().rows.front().choice)]);
-      const bool exact = answer.trust == DispatchClass::exact && inside == tokens;
-      grid.rows.push_back({step.step, kernel, tile,
-                           to_name(exact ? DispatchClass::exact : DispatchClass::interpolated)});
-    }
+    const Variant& variant = variant_of(d, d.layers.variants.choices[part.rows[at].choice]);
+    for (const StepDispatch& step : dispatch_steps(store, d.layers, query_of(d, part, at)))
+      grid.rows.push_back(step_row(d, step, variant, tokens, routing));
   }
   return grid;
 }
@@ -128,6 +150,13 @@ TokenRange tokens_of(const DispatchTable& table, const std::vector<DispatchRow>&
   return {first(row), row + 1 == rows.size() ? table.max_tokens : first(row + 1) - 1};
 }
 
+StepQuery query_of(const Dispatched& d, const DispatchPart& part, size_t row) {
+  return {.routing = part.routing,
+          .row = part.rows[row],
+          .most_tokens = tokens_of(d.table, part.rows, row, d.layers.variants.experts_per_token).to,
+          .most_regret = d.most};
+}
+
 Grid row_grid(const Dispatched& d) {
   Grid grid{.columns = {"routing", "tokens_from", "tokens_to", "tokens_per_expert_from", "variant",
                         "regret_percent", "crossover"},
@@ -169,9 +198,12 @@ Grid tile_grid(const Store& store, const Dispatched& d) {
                         "regret_percent", "held_out_percent"},
             .rows = {}};
   for (const DispatchPart& part : d.table.parts)
-    for (const DispatchRow& row : part.rows)
-      for (const StepDispatch& step : load_steps(store, d.layers, part.routing, row))
-        add_tiles(grid, part, d.layers.variants.choices[row.choice], step, d.most);
+    for (size_t r = 0; r < part.rows.size(); ++r) {
+      const StepQuery asked = query_of(d, part, r);
+      for (const StepDispatch& step : dispatch_steps(store, d.layers, asked))
+        add_tiles(grid, part, d.layers.variants.choices[asked.row.choice],
+                  tokens_of(d.table, part.rows, r, d.layers.variants.experts_per_token), step);
+    }
   return grid;
 }
 
@@ -186,7 +218,10 @@ Looked look_up_layer(const Store& store, const Dispatched& d, int tokens,
   if (known)
     return {answer, d.layers.variants.choices[*answer.choice],
             tuned_steps(store, d, tokens, routing)};
-  return {answer, to_label(default_variant(d.layers.spec().layer)), default_steps(d, tokens)};
+  const Variant variant = default_variant(d.layers.spec().layer);
+  Grid grid{.columns = {"step", "kernel", "tile", "class"}, .rows = {}};
+  for (const auto& step : defaults_of(d, variant, tokens)) grid.rows.push_back(default_row(step));
+  return {answer, to_label(variant), grid};
 }
 
 Grid with_layer(const Dispatched& d, Grid grid) {

@@ -29,6 +29,9 @@ struct TokenRange {
 TokenRange tokens_of(const DispatchTable&, const std::vector<DispatchRow>&, size_t row,
                      double experts_per_token);
 
+// What dispatch_steps() needs for one row.
+StepQuery query_of(const Dispatched&, const DispatchPart&, size_t row);
+
 Grid row_grid(const Dispatched&);                 // one row per range: its variant
 Grid cost_grid(const Dispatched&);                // size against regret
 Grid tile_grid(const Store&, const Dispatched&);  // kernel and tile of every step of every row

@@ -10,7 +10,10 @@
 
 #include "core/error.h"
 #include "core/strict_json.h"
+#include "experiments/dispatch_command.h"
+#include "experiments/dispatch_header.h"
 #include "experiments/write_file.h"
+#include "tuner/exchange_export.h"
 #include "tuner/exchange_store.h"
 
 namespace fse {
@@ -19,7 +22,8 @@ namespace {
 using Choose = std::function<void(std::function<int()>)>;
 
 struct Exchange {
-  std::string file, db, name;
+  std::string file, db, name, as, regret = "2%";
+  std::vector<std::string> filter;
   bool strict = false;
 };
 
@@ -65,13 +69,66 @@ int import_file(const Exchange& asked) {
   return 0;
 }
 
-int export_file(const Exchange& asked) {
-  const Store store = Store::open_read_only(asked.db);
+int export_imported(const Store& store, const Exchange& asked) {
   const std::string base = std::filesystem::path(asked.file).filename().string();
   const ForeignTable table = foreign_table(store, asked.name.empty() ? base : asked.name);
   write_file(asked.file, write_foreign(table));
   fmt::print("{}: {}, {} rows\n", asked.file, to_name(table.format), table.rows.size());
   return 0;
+}
+
+int export_header(const Store& store, const Exchange& asked) {
+  const std::vector<Dispatched> all =
+      dispatch_layers(store, parse_filter(asked.filter), read_regret(asked.regret));
+  write_file(asked.file, dispatch_header(store, all));
+  bool reached = true;
+  for (const Dispatched& d : all) {
+    reached = reached && d.table.reached;
+    fmt::print("{}: {}: {}\n", asked.file, printable(dispatch_title(d)), dispatch_summary(d));
+  }
+  return reached ? 0 : 1;
+}
+
+// A table is about one layer on one device; a folder gets a file by the name that is looked for.
+LayerDispatch only_layer(const Store& store, const Exchange& asked) {
+  std::vector<LayerDispatch> all = load_layers(store, parse_filter(asked.filter));
+  if (all.size() == 1) return std::move(all.front());
+  std::string which;
+  for (const LayerDispatch& l : all)
+    which += fmt::format("\n  {} {} tp={} {} environment={}", printable(l.spec().layer.model),
+                         to_name(l.spec().layer.dtype), l.spec().tp, to_name(l.spec().cache),
+                         l.environment);
+  fail_usage(fmt::format("{}: {} measured layers are selected, expected one{}{}", asked.db,
+                         all.size(), all.empty() ? "" : " of", which));
+}
+
+int export_winners(const Store& store, const Exchange& asked) {
+  const LayerDispatch layer = only_layer(store, asked);
+  const DeviceInfo device = store.environment(layer.environment).device;
+  const bool aiter = asked.as == "aiter";
+  const ForeignTable table = aiter ? aiter_of(layer, device) : vllm_of(layer);
+  std::filesystem::path file = asked.file;
+  if (std::filesystem::is_directory(file))
+    file /= aiter ? sanitized_device_name(device.product) + "_tuned_fmoe.csv"
+                  : vllm_name_of(layer, device, asked.as == "sglang");
+  write_file(file, write_foreign(table));
+  fmt::print("{}: {}, {} rows\n", file.string(), asked.as, table.rows.size());
+  if (!aiter)
+    fmt::print(stderr,
+               "note: the settings nearest to fselab's tiles; {}'s own kernel was not measured\n",
+               asked.as);
+  return 0;
+}
+
+int export_file(const Exchange& asked) {
+  const Store store = Store::open_read_only(asked.db);
+  if (asked.as.empty()) {
+    if (!asked.filter.empty())
+      fail_usage(
+          "conditions select winners, expected --as vllm, sglang, aiter or header with them");
+    return export_imported(store, asked);
+  }
+  return asked.as == "header" ? export_header(store, asked) : export_winners(store, asked);
 }
 
 CLI::App* add_verb(CLI::App& db, const char* verb, const char* about,
@@ -96,8 +153,20 @@ void add_exchange_verbs(CLI::App& db, const Choose& choose) {
       "kept with their reason; none of them can become a winner.\n"
       "Example: fselab db import tuned_fmoe.csv --db results.db");
   take->callback([asked, choose] { choose([asked] { return import_file(*asked); }); });
-  CLI::App* give = add_verb(db, "export", "Write an imported table again, as it was", asked);
-  give->footer("Example: fselab db export copy.csv --name tuned_fmoe.csv --db results.db");
+  CLI::App* give =
+      add_verb(db, "export", "Write an imported table again, or with --as fselab's winners", asked);
+  give->add_option("filter", asked->filter, "With --as: conditions, e.g. model=qwen3-next");
+  give->add_option("--as", asked->as,
+                   "vllm, sglang: settings of their Triton kernel by token count\n"
+                   "aiter: a tuned_fmoe.csv; header: the dispatch table as constexpr C++")
+      ->check(CLI::IsMember({"vllm", "sglang", "aiter", "header"}));
+  give->add_option("--regret", asked->regret, "With --as header: see db dispatch")
+      ->capture_default_str();
+  give->footer(
+      "Where FILE is a folder, the file gets the name under which the program looks for it.\n"
+      "Example: fselab db export copy.csv --name tuned_fmoe.csv --db results.db\n"
+      "         fselab db export configs/ model=qwen3-next dtype=bf16 --as vllm --db results.db\n"
+      "         fselab db export dispatch.h dtype=bf16 --as header --db results.db");
   give->callback([asked, choose] { choose([asked] { return export_file(*asked); }); });
 }
 

@@ -80,7 +80,8 @@ std::vector<std::vector<size_t>> best_begins(const std::vector<Station>& station
     std::vector<size_t> begin(n + 1, 0);
     for (size_t e = rows; e <= n; ++e)
       for (size_t b = rows - 1; b < e; ++b)
-        if (const Cost total = cost[b] + single[b][e]; total < next[e]) {
+        // However bad, a row has a station.
+        if (const Cost total = cost[b] + single[b][e]; b == rows - 1 || total < next[e]) {
           next[e] = total;
           begin[e] = b;
         }
@@ -126,13 +127,13 @@ struct Built {
   size_t pick(double most) const {
     size_t best = 0;
     for (size_t i = 0; i < costs.size(); ++i) {
-      if (judged(costs[i]) <= most) return i;
+      if (judged(costs[i]).worst <= most) return i;
       if (judged(costs[i]) < judged(costs[best])) best = i;
     }
     return best;
   }
-  static double judged(const DispatchCost& c) {
-    return std::isnan(c.held_out) ? c.sampled : std::max(c.sampled, c.held_out);
+  static Cost judged(const DispatchCost& c) {
+    return {std::isnan(c.held_out) ? c.sampled : std::max(c.sampled, c.held_out), c.sampled};
   }
 };
 
@@ -186,7 +187,7 @@ size_t DispatchTable::rows() const {
   return all;
 }
 
-DispatchTable build_dispatch(const DispatchSamples& samples, double most) {
+DispatchTable build_dispatch(const DispatchSamples& samples, double most, bool by_routing) {
   check(!samples.samples.empty(), "a dispatch table has samples");
   std::set<std::string> regimes;
   DispatchTable shared{.min_tokens = samples.samples.front().tokens, .reached = true};
@@ -201,13 +202,13 @@ DispatchTable build_dispatch(const DispatchSamples& samples, double most) {
   add_part(shared, together, most);
   std::vector<DispatchCost> costs = together.costs;
   for (const std::string& regime : regimes) {
-    if (regimes.size() == 1) break;
+    if (!by_routing || regimes.size() == 1) break;
     const Built alone = build_part(samples, regime);
     add_part(split, alone, most);
     costs.insert(costs.end(), alone.costs.begin(), alone.costs.end());
   }
   const bool better = split.reached && (!shared.reached || split.rows() < shared.rows());
-  DispatchTable chosen = regimes.size() > 1 && better ? split : shared;
+  DispatchTable chosen = by_routing && regimes.size() > 1 && better ? split : shared;
   chosen.costs = std::move(costs);
   return chosen;
 }
@@ -225,7 +226,12 @@ DispatchAnswer look_up(const DispatchSamples& samples, const DispatchTable& tabl
     return {.why = fmt::format("routing {} was not measured, and the table differs by routing",
                                routing),
             .choice = {}};
-  DispatchAnswer answer{.choice = row_at(part->rows, tokens * samples.experts_per_token).choice};
+  const DispatchRow& row = row_at(part->rows, tokens * samples.experts_per_token);
+  if (tokens > row.up_to)
+    return {.why = fmt::format("what was measured up to tokens={} cannot run at {}",
+                               row.last_tokens, tokens),
+            .choice = {}};
+  DispatchAnswer answer{.choice = row.choice};
   int below = table.min_tokens, above = table.max_tokens;
   bool exact = false;
   for (const DispatchSample& s : samples.samples) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,7 @@ struct DispatchRow {
   size_t choice = 0;
   double regret = 0;       // worst at its own samples
   bool crossover = false;  // the choices of this row and the one before really swap at its begin
+  int up_to = std::numeric_limits<int>::max();  // tokens at which its choice can still run
 };
 
 // The rows for one regime, or for all of them together.
@@ -58,8 +60,8 @@ struct DispatchTable {
 };
 
 // The fewest rows whose worst held-out regret is at most `most` (0.02), in one table for all
-// regimes or in one for each; where none gets there, that of the least.
-DispatchTable build_dispatch(const DispatchSamples&, double most);
+// regimes or, where `by_routing`, in one for each; where none gets there, that of the least.
+DispatchTable build_dispatch(const DispatchSamples&, double most, bool by_routing = true);
 
 // How much a table's answer for a workload may be trusted.
 enum class DispatchClass {

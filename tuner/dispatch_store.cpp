@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 
 #include "core/error.h"
 #include "core/plan.h"
 #include "core/store_sql.h"
+#include "kernels/catalog.h"
 
 namespace fse {
 namespace {
@@ -117,6 +119,73 @@ void compare_tiles(const std::vector<AttemptRecord>& attempts, DispatchSamples& 
   }
 }
 
+LayerPlan plan_of(const Case& c, int tokens, const DeviceInfo& device) {
+  return make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, tokens, device);
+}
+
+void add_samples(const Store& store, const LayerDispatch& group, const DispatchLayer& l,
+                 const LayerPlan& plan, std::vector<StepDispatch>& steps) {
+  const bool same = std::equal(
+      l.attempt.steps.begin(), l.attempt.steps.end(), plan.steps.begin(), plan.steps.end(),
+      [](const StepTime& ran, const Step& step) { return ran.step == step.name; });
+  if (!same)
+    fail_data(
+        fmt::format("{}: attempt {}: its steps are not those of this fselab's plan, expected "
+                    "an attempt of a fselab that plans alike",
+                    store.file(), l.attempt.id));
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const StepTime& ran = l.attempt.steps[i];
+    if (steps.size() == i)
+      steps.push_back({.step = ran.step,
+                       .tiles = {.experts_per_token = group.variants.experts_per_token},
+                       .table = {}});
+    DispatchSamples& all = steps[i].tiles;
+    DispatchSample sample{.tokens = l.spec.tokens, .routing = to_text(l.spec.routing)};
+    compare_tiles(
+        store.step_attempts(step_key(plan, plan.steps[i]), l.attempt.workload, group.environment),
+        all, sample);
+    if (sample.regret.empty())
+      set_regret(sample, index_of(all.choices, choice_text(ran.kernel, ran.tile)), 0);
+    all.samples.push_back(std::move(sample));
+  }
+}
+
+// A kernel that this fselab does not have is not judged.
+bool can_run(const std::string& choice, const LayerPlan& plan, size_t step,
+             const DeviceInfo& device) {
+  const size_t space = choice.find(' ');
+  const KernelDef* kernel = find_kernel(choice.substr(0, space));
+  if (kernel == nullptr || step >= plan.steps.size()) return true;
+  const Tile tile = space == std::string::npos ? Tile{} : tile_from_text(choice.substr(space + 1));
+  for (const Axis& axis : kernel->axes)
+    if (std::none_of(tile.axes.begin(), tile.axes.end(),
+                     [&](const auto& a) { return a.first == axis.name; }))
+      return true;  // another fselab's axes
+  return kernel->legal(tile).empty() && kernel->fits(tile, plan, plan.steps[step], device).empty();
+}
+
+// What a tile needs grows with the tokens (LDS; dense: tokens up to width), so that where it ends
+// can be found by halving.
+void limit_rows(std::vector<DispatchRow>& rows, const DispatchSamples& samples, int most_tokens,
+                const std::function<bool(const std::string&, int)>& runs) {
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const bool last = r + 1 == rows.size();
+    int good = rows[r].last_tokens, bad = (last ? most_tokens : rows[r + 1].first_tokens - 1) + 1;
+    const std::string& choice = samples.choices[rows[r].choice];
+    if (good + 1 < bad && runs(choice, bad - 1)) good = bad - 1;
+    while (good + 1 < bad) {
+      const int middle = good + (bad - good) / 2;
+      (runs(choice, middle) ? good : bad) = middle;
+    }
+    rows[r].up_to = good;
+    if (last) continue;
+    const double limit = (good + 1) * samples.experts_per_token;
+    if (limit >= rows[r + 1].begin) continue;
+    rows[r + 1].begin = limit;
+    rows[r + 1].crossover = false;
+  }
+}
+
 }  // namespace
 
 std::vector<LayerDispatch> load_layers(const Store& store, const Filter& filter) {
@@ -141,33 +210,29 @@ std::vector<LayerDispatch> load_layers(const Store& store, const Filter& filter)
   return groups;
 }
 
-std::vector<StepDispatch> load_steps(const Store& store, const LayerDispatch& group,
-                                     const std::string& routing, const DispatchRow& row) {
+std::vector<StepDispatch> dispatch_steps(const Store& store, const LayerDispatch& group,
+                                         const StepQuery& asked) {
   std::vector<StepDispatch> steps;
   const DeviceInfo device = store.environment(group.environment).device;
-  const std::string& variant = group.variants.choices[row.choice];
+  const std::string& variant = group.variants.choices[asked.row.choice];
+  const Case* spec = nullptr;
   for (const DispatchLayer& l : group.layers) {
     const Case& c = l.spec;
-    const bool inside = c.tokens >= row.first_tokens && c.tokens <= row.last_tokens;
+    const bool inside = c.tokens >= asked.row.first_tokens && c.tokens <= asked.row.last_tokens;
     if (!inside || to_label(c.variant) != variant) continue;
-    if (!routing.empty() && to_text(c.routing) != routing) continue;
-    const LayerPlan plan =
-        make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, device);
-    for (size_t i = 0; i < std::min(plan.steps.size(), l.attempt.steps.size()); ++i) {
-      const StepTime& ran = l.attempt.steps[i];
-      if (steps.size() == i)
-        steps.push_back({ran.step, {.experts_per_token = group.variants.experts_per_token}});
-      DispatchSamples& all = steps[i].tiles;
-      DispatchSample sample{.tokens = c.tokens, .routing = to_text(c.routing)};
-      const auto tried =
-          store.step_attempts(step_key(plan, plan.steps[i]), l.attempt.workload, group.environment);
-      compare_tiles(tried, all, sample);
-      if (sample.regret.empty())
-        set_regret(sample, index_of(all.choices, choice_text(ran.kernel, ran.tile)), 0);
-      all.samples.push_back(std::move(sample));
-    }
+    if (!asked.routing.empty() && to_text(c.routing) != asked.routing) continue;
+    spec = &c;
+    add_samples(store, group, l, plan_of(c, c.tokens, device), steps);
   }
-  for (StepDispatch& step : steps) fill_up(step.tiles);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    fill_up(steps[i].tiles);
+    steps[i].table = build_dispatch(steps[i].tiles, asked.most_regret, asked.by_routing);
+    for (DispatchPart& part : steps[i].table.parts)
+      limit_rows(part.rows, steps[i].tiles, asked.most_tokens,
+                 [&](const std::string& choice, int t) {
+                   return can_run(choice, plan_of(*spec, t, device), i, device);
+                 });
+  }
   return steps;
 }
 

@@ -25,14 +25,23 @@ struct LayerDispatch {
 };
 std::vector<LayerDispatch> load_layers(const Store&, const Filter&);
 
-// What was tried for one step of a variant, by token count and regime; where the step was not
-// tuned, what the layer ran. Choices are "KERNEL TILE".
+// One step of a variant: what was tried for it by token count and regime, and the table of that;
+// where the step was not tuned, what the layer ran. Choices are "KERNEL TILE".
 struct StepDispatch {
   std::string step;
   DispatchSamples tiles;
+  DispatchTable table;
 };
-// From the layers of `part` between two token counts: a row's. In the order of the variant's steps.
-std::vector<StepDispatch> load_steps(const Store&, const LayerDispatch&, const std::string& routing,
-                                     const DispatchRow& row);
+// From the layers of one regime ("" = any) that a row was made from, for token counts up to
+// `most_tokens`: a row begins where the tile before it can no longer run, if not sooner. In the
+// order of the variant's steps.
+struct StepQuery {
+  std::string routing;
+  DispatchRow row;
+  int most_tokens = 0;
+  double most_regret = 0.02;
+  bool by_routing = true;  // see build_dispatch()
+};
+std::vector<StepDispatch> dispatch_steps(const Store&, const LayerDispatch&, const StepQuery&);
 
 }  // namespace fse

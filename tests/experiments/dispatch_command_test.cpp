@@ -106,6 +106,31 @@ TEST_CASE("db dispatch --tokens: stale where kernels or compilers are others, de
   CHECK(contains(away.out, "exact: measured at tokens=8 uniform; hip:63 is not here, so"));
 }
 
+TEST_CASE("db dispatch: no tile is given for token counts at which it cannot run") {
+  const TemporaryFolder folder;
+  // dense: column c is token c, so that no more tokens fit than the tile is wide.
+  fill_gpu(folder / "d.db", "MI300X", "qwen3-next-80b-a3b", [](int tokens) {
+    return std::string("dependent=0 robin=1 warps=8 split=8 ring=2 rows=16 width=16 ") +
+           (tokens <= 16 ? "dense=1" : "dense=0");
+  });
+  const auto stage1 = [&](std::vector<std::string> more) {
+    std::vector<std::string> words{"db", "dispatch", "--db", "d.db", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    nlohmann::json rows;
+    for (const auto& row : nlohmann::json::parse(fselab(folder.path(), words).out))
+      if (row["step"] == "grouped_stage1") rows.push_back(row);
+    return rows;
+  };
+  const nlohmann::json tiles = stage1({"--tiles"});
+  REQUIRE(tiles.size() == 2);
+  CHECK(contains(tiles[0]["tile"], "dense=1"));
+  CHECK(tiles[0]["tokens_to"] == 16);  // not 31, halfway to the next measured one
+  CHECK(tiles[1]["tokens_from"] == 17);
+  CHECK(tiles[1]["tokens_to"] == 64);
+  CHECK(contains(stage1({"--tokens", "12"})[0]["tile"], "dense=1"));
+  CHECK(contains(stage1({"--tokens", "20"})[0]["tile"], "dense=0"));
+}
+
 TEST_CASE("db dispatch: mistakes are one clear error") {
   const Folder at;
   CHECK(at.ask({"model=none"}).exit_code == 2);

@@ -84,4 +84,57 @@ inline void fill_crossing(MeasuredStudy& s) {
   }
 }
 
+// Layers of a GPU that is not here, at three token counts: the slot alone, staged, with one tile
+// for the experts' first stage.
+inline void fill_gpu(const std::filesystem::path& file, const std::string& product,
+                     const std::string& model = "qwen3-next-80b-a3b",
+                     const std::function<std::string(int)>& tile = {}) {
+  Store store = Store::create_or_open(file);
+  Environment e = sample_environment();
+  e.device = {.name = "hip:0",
+              .kind = "hip",
+              .arch = "gfx942",
+              .product = product,
+              .compute_units = 304,
+              .memory_bytes = int64_t{64} << 30,
+              .llc_bytes = int64_t{256} << 20,
+              .dtypes = {DType::bf16, DType::fp8_block128},
+              .half_activations = true,
+              .wave = 64,
+              .lds_bytes = 65536,
+              .block_threads = 1024};
+  const int64_t environment = store.add_environment(e);
+  std::vector<CaseRecord> cases;
+  for (const int tokens : {1, 16, 64}) {
+    Case c = sample_case(Shared::slot, tokens);
+    c.layer.model = model;
+    c.layer.dtype = DType::fp8_block128;
+    c.device = "hip:0";
+    cases.push_back({.spec = c, .baseline = true});
+  }
+  const int64_t study = store.add_study(sample_study(), cases);
+  for (const auto& [c, baseline, state, reason] : cases) {
+    AttemptRecord a = layer_attempt(c);
+    a.workload = "routing=uniform cache=cold_weights seed=1";
+    a.outcome = verified_outcome(100.0 * c.tokens);
+    const LayerPlan plan =
+        make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, e.device);
+    const std::vector<Choice> choices = default_choices(plan, e.device);
+    for (size_t i = 0; i < choices.size(); ++i) {
+      const bool stage1 = plan.steps[i].op == Op::grouped_stage1;
+      const std::string text =
+          "dependent=1 dense=0 robin=1 warps=16 split=8 ring=3 rows=16 width=8";
+      a.steps.push_back(
+          {.step = plan.steps[i].name,
+           .op = to_name(plan.steps[i].op),
+           .kernel = choices[i].kernel->name,
+           .tile = stage1 ? tile_from_text(tile ? tile(c.tokens) : text) : choices[i].tile,
+           .time_us = summarize(samples_around(40.0 * c.tokens)),
+           .bytes = 1e7});
+    }
+    a.id = store.begin_attempt(study, environment, a);
+    store.finish_case(a.id, a);
+  }
+}
+
 }  // namespace fse::test

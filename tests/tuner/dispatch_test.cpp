@@ -107,6 +107,19 @@ TEST_CASE("dispatch: an answer says how far it may be trusted, and why") {
   CHECK(stale.why == "kernels changed");
 }
 
+TEST_CASE("dispatch: where every token count had a choice of its own, each keeps it") {
+  DispatchSamples all{.experts_per_token = 0.1, .choices = {"a", "b", "c"}};
+  for (size_t i = 0; i < 3; ++i) {
+    DispatchSample s{.tokens = 1 << i, .routing = "uniform", .regret = {kNever, kNever, kNever}};
+    s.regret[i] = 0;
+    all.samples.push_back(s);
+  }
+  const DispatchTable table = build_dispatch(all, 0.02);
+  CHECK(table.rows() == 3);
+  CHECK_FALSE(table.reached);
+  for (size_t i = 0; i < 3; ++i) CHECK(look_up(all, table, 1 << i, "uniform", "").choice == i);
+}
+
 TEST_CASE("dispatch: a choice that was not measured at a token count is never given for it") {
   rc::check([] {
     const int n = *rc::gen::inRange(1, 9), choices = *rc::gen::inRange(1, 5);
