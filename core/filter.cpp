@@ -119,6 +119,7 @@ Filter parse_filter(const std::vector<std::string>& conditions) {
   for (const std::string& text : conditions) {
     const Condition c = split(text);
     const Column& column = column_of(c.name, text);
+    filter.of_attempts |= column.sql.starts_with("a.");
     std::string any;
     for (const std::string& value : alternatives(c))
       any += (any.empty() ? "" : " OR ") + comparison(column, c.op, value, text, filter);

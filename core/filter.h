@@ -12,6 +12,7 @@ namespace fse {
 struct Filter {
   std::string where = "1";  // over the rows of kFilterRows
   std::vector<std::variant<double, std::string>> parameters;
+  bool of_attempts = false;  // some condition is about the attempt itself, not what it belongs to
 };
 Filter parse_filter(const std::vector<std::string>& conditions);  // Error(usage) says what exists
 

@@ -338,6 +338,16 @@ std::string study_notes() {
   return "ALTER TABLE study ADD COLUMN notes TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(notes));";
 }
 
+// What ranks and filters attempts without reading their rows, which are ten times as many bytes:
+// the fastest of a million in under a second, whatever the filter. Measured by bench_db.
+std::string index_of_fastest() {
+  return R"sql(
+DROP INDEX attempt_fastest;
+CREATE INDEX attempt_fastest ON attempt (level, median_us, study, environment, case_id, kernel,
+  step_key) WHERE verified = 1 AND status = 'measured';
+)sql";
+}
+
 }  // namespace
 
 std::string schema_statements(int version) {
@@ -346,6 +356,7 @@ std::string schema_statements(int version) {
   if (version == 3) return claims();
   if (version == 4) return control_table();
   if (version == 5) return study_notes();
+  if (version == 6) return index_of_fastest();
   return provenance_tables() + case_table() + attempt_tables() + triggers() + views();
 }
 

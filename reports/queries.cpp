@@ -99,18 +99,27 @@ Grid list_cases(const Store& store, const Filter& filter) {
       filter);
 }
 
+// First the fastest attempt of every case and environment, from the index alone. A filter about the
+// attempts themselves has to see each of them.
 Grid best_layers(const Store& store, const Filter& filter) {
+  const std::string rows =
+      filter.of_attempts
+          ? kFilterRows
+          : fmt::format(
+                "(SELECT id AS fastest, min(a.median_us) FROM attempt a WHERE level = "
+                "'layer' AND {} GROUP BY study, case_id, environment) CROSS JOIN {}",
+                kMeasured, kFilterRows);
   return ask(
       store,
       fmt::format("SELECT c.model, c.dtype, c.activations, c.tp, c.tokens, c.routing, c.cache, "
                   "e.device, e.product, c.variant, min(a.median_us) AS layer_time_us, a.lo_us, "
                   "a.hi_us, a.n, a.median_us / nullif(a.floor_us, 0) AS x_floor, a.rel_frobenius, "
                   "a.bound, a.id AS attempt, s.name AS study "
-                  "FROM {} WHERE a.level = 'layer' AND {} AND {} "
+                  "FROM {} WHERE a.level = 'layer' AND {} AND {} AND {} "
                   "GROUP BY c.model, c.dtype, c.activations, c.tp, c.tokens, c.routing, c.cache, "
                   "c.seed, e.device, e.product "
                   "ORDER BY c.model, c.dtype, c.activations, c.tp, e.device, c.routing, c.tokens",
-                  kFilterRows, kMeasured, filter.where),
+                  rows, filter.of_attempts ? "1" : "a.id = fastest", kMeasured, filter.where),
       filter);
 }
 

@@ -40,6 +40,34 @@ TEST_CASE("best names the fastest variant of every workload") {
   CHECK(text_at(many, 0, "variant") == "fused/fused/mlp_overlapped/staged/stream");
 }
 
+// Conditions about attempts take another way to the same answer.
+TEST_CASE("best is the fastest of several attempts, studies and environments") {
+  Filled filled;
+  Environment other = sample_environment();
+  other.device.product = "Another CPU";
+  const int64_t environment = filled.s.store.add_environment(other);
+  const Case c = with(sample_case(), {Gate::fused, Topk::fused, Shared::slot}, 1);
+  for (const double us : {1400.0, 1300.0, 1350.0})
+    record(filled.s.store, filled.s.study, filled.s.environment, layer_attempt(c),
+           verified_outcome(us));
+  record(filled.s.store, filled.s.study, environment, layer_attempt(c), verified_outcome(1200));
+  for (const std::vector<std::string>& filter : std::vector<std::vector<std::string>>{
+           {"model=qwen3-next", "tokens=1"}, {"model=qwen3-next", "tokens=1", "time_us>1"}}) {
+    const Grid best = best_layers(filled.s.store, parse_filter(filter));
+    REQUIRE(best.rows.size() == 2);  // one a device
+    for (size_t row = 0; row < 2; ++row) {
+      const bool here = text_at(best, row, "product") == "Some CPU";
+      CHECK(std::get<double>(at(best, row, "layer_time_us")) ==
+            doctest::Approx(here ? 1303.9 : 1203.6));
+    }
+  }
+  CHECK(best_layers(filled.s.store, parse_filter({"product=Another CPU"})).rows.size() == 1);
+  CHECK(std::get<double>(
+            at(best_layers(filled.s.store, parse_filter({"model=qwen3-next", "tokens=1",
+                                                         "product=Some CPU", "time_us>1350"})),
+               0, "layer_time_us")) == doctest::Approx(1354.05));
+}
+
 TEST_CASE("top is in order of time, and takes what the filter leaves") {
   const Filled filled;
   const Grid top = top_attempts(filled.s.store, parse_filter({"tokens>=16"}), "layer", 3);
