@@ -26,6 +26,7 @@
 #include "experiments/kernels_command.h"
 #include "experiments/paths.h"
 #include "experiments/plan_sweep.h"
+#include "experiments/record_command.h"
 #include "experiments/run.h"
 #include "experiments/sweep.h"
 #include "experiments/verify.h"
@@ -52,7 +53,8 @@ const char* const kSweepHelp =
     "                                               also experts: fused, launch: [stream, graph]\n"
     "  baseline: {gate: separate, topk: unfused, shared: mlp}\n"
     "                                               an axis left out is compared like with like\n"
-    "  tune: {strategy: auto, budget: 60s}          per step: 60s | 2m | 200 | 10% | none\n"
+    "  tune: {strategy: auto, budget: 60s}          per step: 60s | 2m | 200 | 10% |\n"
+    "                                               no_gain(50) | none, or a list of these\n"
     "  tiles: {grouped_stage1: {block: [64, 128]}}  tries only these values\n"
     "  measure: {cache: cold_weights, min_rounds: 25, interval: 2%}\n"
     "Every list may be a single value. A key set on the command line (tokens=[1,4],\n"
@@ -69,6 +71,7 @@ struct Request {
   ShowOptions show;
   CompileOptions compile;
   ReportOptions report;
+  RecordOptions record;
   std::function<int()> action;
 };
 
@@ -125,6 +128,33 @@ void add_run(CLI::App& app, Request& request) {
                         .deadlines = request.deadlines,
                         .shard = request.shard,
                         .command = request.command});
+    };
+  });
+}
+
+void add_record(CLI::App& app, Request& request) {
+  CLI::App* command = app.add_subcommand(
+      "record", "Measure every tile of every step of a sweep, for device: replay:FOLDER");
+  add_sweep_arguments(*command, request);
+  RecordOptions& record = request.record;
+  command->add_option("--out", record.out, "The folder; a step whose file is there is kept")
+      ->required();
+  command
+      ->add_option("--tiles", record.most_tiles,
+                   "At most so many tiles of a step: where it has more, a sample")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command->add_option("--seconds", record.seconds, "Of a step, 0: no limit")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  command->footer(std::string(kSweepHelp) +
+                  "Example: fselab record spaces device=hip:0 --out spaces\n"
+                  "         fselab run spaces device=replay:spaces --db replayed.db");
+  command->callback([&] {
+    request.action = [&] {
+      request.record.sweep = request.sweep;
+      request.record.overrides = request.overrides;
+      return record_sweep(request.record);
     };
   });
 }
@@ -317,6 +347,7 @@ int parse_and_run(int argc, char** argv) {
       "Start with: fselab plan quickstart\nEvery command explains itself: fselab plan --help");
   add_plan(app, request);
   add_run(app, request);
+  add_record(app, request);
   add_worker(app, request);
   add_simulate(app, request.action);
   add_verify(app, request);

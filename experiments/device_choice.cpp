@@ -27,6 +27,12 @@ void require_measured_device(const std::string& name) {
     refuse("is predicted, not measured: fselab simulate SWEEP device=" + name.substr(4));
 }
 
+std::optional<std::string> replayed_folder(const std::string& name) {
+  constexpr std::string_view kPrefix = "replay:";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  return name.substr(kPrefix.size());
+}
+
 std::unique_ptr<Backend> open_device(const std::string& name) {
   return open_backend(choose_device(name), backend_config());
 }

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "kernels/backend.h"
@@ -17,6 +18,9 @@ BackendConfig backend_config();
 
 // Throws Error(environment) for a device that is never measured, with the command that takes it.
 void require_measured_device(const std::string& name);
+
+// The folder of "replay:FOLDER", see tuner/replay.h; nothing for any other device.
+std::optional<std::string> replayed_folder(const std::string& name);
 
 // The device that a name stands for, opened with backend_config().
 std::unique_ptr<Backend> open_device(const std::string& name);

@@ -228,6 +228,7 @@ class Expander {
     text += fmt::format("strategy={}\nseconds={}\nevaluations={}\nfraction={}\n",
                         to_name(tune.strategy), tune.seconds.value_or(0),
                         tune.evaluations.value_or(0), tune.fraction.value_or(0));
+    if (tune.no_gain) text += fmt::format("no_gain={}\n", *tune.no_gain);
     for (const TileRestriction& r : tune.tiles)
       text += fmt::format("tiles={}.{}={}\n", r.target, r.axis, fmt::join(r.values, ","));
     return hash_text(text + fmt::format("min_rounds={}\ninterval={}\n", spec_.measure.min_rounds,

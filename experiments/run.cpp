@@ -22,6 +22,7 @@
 #include "experiments/workload_group.h"
 #include "reports/markdown.h"
 #include "reports/report.h"
+#include "tuner/replay.h"
 
 namespace fse {
 namespace {
@@ -182,6 +183,14 @@ bool run_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t 
   return true;
 }
 
+// Recordings cannot crash: they need no worker.
+std::unique_ptr<Workbench> open_bench(const RunOptions& options, const std::string& device) {
+  const Deadlines deadlines = read_deadlines(options.deadlines);
+  if (const auto folder = replayed_folder(device)) return open_replay(*folder);
+  if (options.in_process) return open_workbench(open_device(device));
+  return open_device_in_worker(device, deadlines);
+}
+
 }  // namespace
 
 int run_sweep(const RunOptions& options) {
@@ -189,9 +198,7 @@ int run_sweep(const RunOptions& options) {
   const std::filesystem::path configs = configs_dir();
   const SweepSpec spec = read_sweep(find_sweep(options.sweep, configs), options.overrides);
   require_measured_device(spec.device);
-  const auto bench = options.in_process
-                         ? open_workbench(open_device(spec.device))
-                         : open_device_in_worker(spec.device, read_deadlines(options.deadlines));
+  const auto bench = open_bench(options, spec.device);
   const Expansion expansion = expand(spec, bench->device(), configs);
   for (const std::string& note : expansion.notes) fmt::print(stderr, "{}\n", note);
   Store store = Store::create_or_open(options.db);

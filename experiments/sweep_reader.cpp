@@ -60,12 +60,13 @@ std::string read_study(const YamlNode& node) {
 }
 
 std::string read_device(const YamlNode& node) {
-  const std::string expected = "auto, cpu, hip:0, emu:gfx942 or sim:mi355x";
+  const std::string expected = "auto, cpu, hip:0, replay:FOLDER, emu:gfx942 or sim:mi355x";
   const std::string name = read_text(node, "device", expected);
   const std::string kind = name.substr(0, name.find(':'));
-  const bool bare = kind == name;
-  const bool known = bare ? kind == "auto" || kind == "cpu"
-                          : kind == "hip" || kind == "emu" || kind == "sim" || kind == "fault";
+  const std::vector<std::string> bare{"auto", "cpu"};
+  const std::vector<std::string> kinds{"hip", "emu", "sim", "fault", "replay"};
+  const std::vector<std::string>& names = kind == name ? bare : kinds;
+  const bool known = std::find(names.begin(), names.end(), kind) != names.end();
   const bool text = std::all_of(name.begin(), name.end(), [](char c) { return c > ' '; });
   if (!known || !text || name.back() == ':') fail_value(node, "device", expected);
   return name;

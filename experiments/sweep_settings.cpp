@@ -34,27 +34,50 @@ std::optional<double> number_with_unit(const std::string& text, const std::strin
   return value && *value > 0 ? value : std::nullopt;
 }
 
-void read_budget(const YamlNode& node, TuneSpec& tune) {
-  const std::string expected =
-      "seconds (60s), minutes (2m), evaluations (200), a share of the tiles (10%), or none";
-  const std::string text = read_text(node, "tune.budget", expected);
-  tune.seconds.reset();
-  if (text == "none") return;
-  const std::optional<double> seconds = number_with_unit(text, "s");
-  const std::optional<double> minutes = number_with_unit(text, "m");
-  const std::optional<double> percent = number_with_unit(text, "%");
-  const std::optional<int64_t> evaluations = parse_integer(text);
+const std::string kBudgets =
+    "seconds (60s), minutes (2m), evaluations (200), a share of the tiles (10%), no_gain(50), "
+    "none, "
+    "or a list of these with none of a kind twice";
+
+// "no_gain(50)" is 50.
+std::optional<int64_t> count_in(const std::string& text, const std::string& word) {
+  if (!text.starts_with(word + "(") || !text.ends_with(")")) return std::nullopt;
+  return parse_integer(text.substr(word.size() + 1, text.size() - word.size() - 2));
+}
+
+// False for what is no limit, or one of a kind that is set.
+bool set_limit(const std::string& text, TuneSpec& tune) {
   constexpr double kDay = 86400;
-  if (seconds && *seconds <= kDay)
-    tune.seconds = *seconds;
-  else if (minutes && *minutes * 60 <= kDay)
-    tune.seconds = *minutes * 60;
-  else if (percent && *percent <= 100)
+  constexpr int64_t kMost = 1000000;
+  const std::optional<double> minutes = number_with_unit(text, "m");
+  const std::optional<double> seconds = minutes ? *minutes * 60 : number_with_unit(text, "s");
+  if (seconds) {
+    if (*seconds > kDay || tune.seconds) return false;
+    tune.seconds = seconds;
+    return true;
+  }
+  if (const std::optional<double> percent = number_with_unit(text, "%")) {
+    if (*percent > 100 || tune.fraction) return false;
     tune.fraction = *percent / 100;
-  else if (evaluations && *evaluations >= 1 && *evaluations <= 1000000)
-    tune.evaluations = static_cast<int>(*evaluations);
-  else
-    fail_value(node, "tune.budget", expected);
+    return true;
+  }
+  const std::optional<int64_t> no_gain = count_in(text, "no_gain");
+  const std::optional<int64_t> number = no_gain ? no_gain : parse_integer(text);
+  std::optional<int>& limit = no_gain ? tune.no_gain : tune.evaluations;
+  if (!number || *number < 1 || *number > kMost || limit) return false;
+  limit = static_cast<int>(*number);
+  return true;
+}
+
+// The first limit that is reached ends a search.
+void read_budget(const YamlNode& node, TuneSpec& tune) {
+  tune.seconds.reset();
+  const std::vector<YamlNode> limits = read_list(node, "tune.budget");
+  for (const YamlNode& limit : limits) {
+    const std::string text = read_text(limit, "tune.budget", kBudgets);
+    if (text == "none" && limits.size() == 1) return;
+    if (!set_limit(text, tune)) fail_value(limit, "tune.budget", kBudgets);
+  }
 }
 
 // Catalogue rows are "device.op.family"; that they exist is checked where the device is known.

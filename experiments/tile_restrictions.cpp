@@ -18,7 +18,8 @@ std::vector<const KernelDef*> targets_of(const TileRestriction& restriction,
   std::vector<std::string> names;
   std::vector<const KernelDef*> targets;
   for (const KernelDef& kernel : catalog()) {
-    if (kernel.device != device_kind) continue;
+    // One sweep for several devices may name a kernel of each.
+    if (kernel.device != device_kind && kernel.name != restriction.target) continue;
     names.push_back(kernel.name);
     if (restriction.target == kernel.name || restriction.target == to_name(kernel.op))
       targets.push_back(&kernel);

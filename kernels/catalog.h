@@ -32,6 +32,8 @@ struct KernelDef {
   Tile (*default_tile)(const LayerPlan&, const Step&, const DeviceInfo&);
   // Whether an untuned step had rather run this than the rows before it; nullptr: never.
   bool (*preferred)(const LayerPlan&, const Step&) = nullptr;
+  // What a tile takes, roughly: searches try the lowest first. nullptr: nobody knows.
+  double (*predicted_us)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&) = nullptr;
   // device == "cpu": called by every thread of the team; see kernels/cpu/team.h.
   void (*run_cpu)(const CpuArgs&, const Tile&, Team&) = nullptr;
   // device == "hip": the header below kernels/device to include, the instance to compile (a name

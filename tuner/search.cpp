@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <utility>
 
 namespace fse {
 namespace {
+
+constexpr size_t kParents = 12;
 
 size_t axes_apart(const std::vector<int>& a, const std::vector<int>& b) {
   size_t apart = 0;
@@ -15,46 +18,107 @@ size_t axes_apart(const std::vector<int>& a, const std::vector<int>& b) {
 
 }  // namespace
 
-Searcher::Searcher(const SearchSpace& space, SearchMethod method, uint64_t seed)
-    : method_(method), rng_(seed), points_(space.points) {
+struct Searcher::Index {
+  SearchSpace space;
+  std::map<std::vector<int>, size_t> places;
+};
+
+SearchMethod automatic_method(const SearchSpace& space, size_t evaluations) {
+  const bool few = space.predicted_us.empty() && evaluations <= 4 * kParents;
+  return few ? SearchMethod::local : SearchMethod::evolutionary;
+}
+
+Searcher::Searcher(SearchSpace space, SearchMethod method, uint64_t seed)
+    : method_(method), rng_(seed), asked_(space.points.size()) {
   for (size_t i = 0; i < space.points.size(); ++i) left_.push_back(i);
   for (size_t i = left_.size(); i > 2; --i)  // the default keeps its place
     std::swap(left_[i - 1],
               left_[1 + static_cast<size_t>(rng_.below(static_cast<int64_t>(i - 1)))]);
+  const std::vector<double>& predicted = space.predicted_us;
+  if (method != SearchMethod::random && !predicted.empty() && !left_.empty())
+    std::stable_sort(left_.begin() + 1, left_.end(),
+                     [&](size_t a, size_t b) { return predicted[a] < predicted[b]; });
   std::reverse(left_.begin(), left_.end());
-}
-
-size_t Searcher::draw() {
-  const size_t point = left_.back();
-  left_.pop_back();
-  return point;
+  auto index = std::make_shared<Index>();
+  for (size_t i = 0; i < space.points.size(); ++i) index->places.emplace(space.points[i], i);
+  index->space = std::move(space);
+  index_ = std::move(index);
 }
 
 std::optional<size_t> Searcher::ask() {
-  if (left_.empty()) return std::nullopt;
-  const bool first = !std::exchange(asked_, true);
-  if (first || method_ == SearchMethod::random) return draw();
-  if (const auto next = neighbour()) return next;
-  centre_.reset();  // the next point that does not fail becomes the centre, whatever it takes
-  return draw();
+  std::optional<size_t> point;
+  if (method_ == SearchMethod::local) point = neighbour();
+  if (method_ == SearchMethod::evolutionary) point = child();
+  if (!point) point = draw();
+  if (point) asked_[*point] = true;
+  return point;
 }
 
-// One that differs in a single axis, in random order: left_ is shuffled.
+std::optional<size_t> Searcher::draw() {
+  while (!left_.empty() && asked_[left_.back()]) left_.pop_back();
+  if (left_.empty()) return std::nullopt;
+  return left_.back();
+}
+
+// One that differs in a single axis. Where there is none, the next point that does not fail
+// becomes the centre, whatever it takes.
 std::optional<size_t> Searcher::neighbour() {
   if (!centre_) return std::nullopt;
-  for (auto it = left_.rbegin(); it != left_.rend(); ++it) {
-    if (axes_apart(points_[*it], points_[*centre_]) != 1) continue;
-    const size_t point = *it;
-    left_.erase(std::next(it).base());
-    return point;
-  }
+  const auto& points = index_->space.points;
+  for (auto it = left_.rbegin(); it != left_.rend(); ++it)
+    if (!asked_[*it] && axes_apart(points[*it], points[*centre_]) == 1) return *it;
+  centre_.reset();
+  best_.clear();
   return std::nullopt;
 }
 
+std::optional<size_t> Searcher::child() {
+  if (best_.size() < kParents) return std::nullopt;
+  if (brood_.empty()) breed();
+  if (brood_.empty()) return std::nullopt;
+  const size_t point = brood_.back();
+  brood_.pop_back();
+  return point;
+}
+
+// Every axis from one of two parents, the better of two each; one axis in a point, on average, as
+// in any point of the space.
+std::vector<int> Searcher::cross() {
+  const auto& points = index_->space.points;
+  const auto below = [&](size_t n) {
+    return static_cast<size_t>(rng_.below(static_cast<int64_t>(n)));
+  };
+  const auto parent = [&] {
+    const size_t a = below(best_.size()), b = below(best_.size());
+    return best_[std::min(a, b)].second;
+  };
+  std::vector<int> child = points[parent()];
+  const std::vector<int>& other = points[parent()];
+  for (size_t axis = 0; axis < child.size(); ++axis) {
+    if (below(2) == 0) child[axis] = other[axis];
+    if (below(child.size()) == 0) child[axis] = points[below(points.size())][axis];
+  }
+  return child;
+}
+
+// Children come in broods, so that a GPU's compiler can make them side by side.
+void Searcher::breed() {
+  constexpr int kTries = 240;
+  constexpr size_t kBrood = 6;
+  for (int tries = 0; tries < kTries && brood_.size() < kBrood; ++tries) {
+    const auto found = index_->places.find(cross());
+    if (found == index_->places.end() || asked_[found->second]) continue;
+    if (std::find(brood_.begin(), brood_.end(), found->second) == brood_.end())
+      brood_.push_back(found->second);
+  }
+}
+
 void Searcher::tell(size_t point, double time_us) {
-  if (!(time_us > 0) || (centre_ && !(time_us < centre_time_))) return;
-  centre_ = point;
-  centre_time_ = time_us;
+  if (!(time_us > 0)) return;
+  best_.insert(std::upper_bound(best_.begin(), best_.end(), std::pair(time_us, point)),
+               {time_us, point});
+  if (best_.size() > kParents) best_.pop_back();
+  centre_ = best_.front().second;
 }
 
 int evaluations_to_best(const SearchSpace& space, const std::vector<double>& times_us,

@@ -1,7 +1,9 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/names.h"
@@ -9,41 +11,60 @@
 
 namespace fse {
 
-// How the next candidate is chosen from what the ones before it measured. A Gaussian process was
-// tried as well and dropped: on no recorded space did it need fewer evaluations than `local`.
+// How the next candidate is chosen from what the ones before it measured. On recorded spaces each
+// of these needs the fewest evaluations somewhere (bench_search). Annealing, a forest of random
+// trees, an additive model and a Gaussian process were tried as well and won nowhere.
 enum class SearchMethod {
-  random,  // without replacement
-  local,   // the best point's neighbours, from a new random point where none is better
+  random,        // without replacement
+  ranked,        // in the order of the cost model
+  local,         // the best point's neighbours, from a new point where none is better
+  evolutionary,  // broods of the best points' children
 };
 template <>
-inline constexpr NameTable<SearchMethod, 2> kNames<SearchMethod>{
-    {{SearchMethod::random, "random"}, {SearchMethod::local, "local"}}};
+inline constexpr NameTable<SearchMethod, 4> kNames<SearchMethod>{
+    {{SearchMethod::random, "random"},
+     {SearchMethod::ranked, "ranked"},
+     {SearchMethod::local, "local"},
+     {SearchMethod::evolutionary, "evolutionary"}}};
 
 // A finite space: every point holds a value for each axis. Point 0 is the default.
 struct SearchSpace {
   std::vector<std::string> axes;
   std::vector<std::vector<int>> points;
+  std::vector<double> predicted_us = {};  // by a cost model, parallel to points; or empty
 };
 
+// What searches a space when nothing else is said and `evaluations` of its points are affordable:
+// evolution, from the points that the cost model likes best. Without a model a few dozen
+// evaluations are spent better on the neighbours of the best.
+SearchMethod automatic_method(const SearchSpace&, size_t evaluations);
+
 // Asks for one point after the other, each once, the default first, and is told what it took:
-// a time above 0, or NaN where it failed. The same seed and answers give the same questions.
+// a time above 0, or NaN where it failed. The same seed and answers give the same questions. Points
+// are drawn in the cost model's order where there is one, except by `random`. A copy goes on by
+// itself.
 class Searcher {
  public:
-  Searcher(const SearchSpace&, SearchMethod, uint64_t seed);
+  Searcher(SearchSpace, SearchMethod, uint64_t seed);
   std::optional<size_t> ask();  // nullopt when every point was asked for
   void tell(size_t point, double time_us);
 
  private:
-  size_t draw();
+  struct Index;  // of the space, shared by copies
+  std::optional<size_t> draw();
   std::optional<size_t> neighbour();
+  std::optional<size_t> child();
+  std::vector<int> cross();
+  void breed();
 
   SearchMethod method_;
   Rng rng_;
-  std::vector<std::vector<int>> points_;
-  std::vector<size_t> left_;      // not asked for, in random order
-  std::optional<size_t> centre_;  // local: whose neighbours are tried
-  double centre_time_ = 0;
-  bool asked_ = false;
+  std::shared_ptr<const Index> index_;
+  std::vector<size_t> left_;   // those not asked for and some that were; the next is the last
+  std::vector<bool> asked_;    // by point
+  std::vector<size_t> brood_;  // evolutionary: children to ask for; the next is the last
+  std::vector<std::pair<double, size_t>> best_;  // the fastest few: times, points
+  std::optional<size_t> centre_;                 // local: whose neighbours are tried
 };
 
 // Evaluations until a time within `within` of the space's best was seen; times_us holds NaN for

@@ -8,60 +8,32 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 
 #include "core/error.h"
 #include "core/rng.h"
 #include "tuner/attempt.h"
-#include "tuner/search.h"
 
 namespace fse {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool kept(const Choice& choice, const Step& step, const std::vector<TileRestriction>& tiles) {
-  return std::all_of(tiles.begin(), tiles.end(), [&](const TileRestriction& r) {
-    if (r.target != to_name(step.op) && r.target != choice.kernel->name) return true;
-    for (const auto& [axis, value] : choice.tile.axes)
-      if (axis == r.axis)
-        return std::find(r.values.begin(), r.values.end(), value) != r.values.end();
-    return true;  // a kernel without that axis is not restricted by it
-  });
-}
-
 std::string choice_text(const Choice& c) {
   return c.kernel->name + " " + to_text(c.tile);
-}
-
-// The axes of all kernels side by side, -1 where a kernel has no such axis: its tiles are each
-// other's neighbours, and other kernels' are reached by the random restarts.
-SearchSpace space_of(const std::vector<Choice>& all) {
-  SearchSpace space{.axes = {"kernel"}};
-  std::map<std::string, int> kernels;
-  for (const Choice& choice : all) {
-    kernels.emplace(choice.kernel->name, static_cast<int>(kernels.size()));
-    for (const auto& [axis, value] : choice.tile.axes)
-      if (std::find(space.axes.begin(), space.axes.end(), axis) == space.axes.end())
-        space.axes.push_back(axis);
-  }
-  for (const Choice& choice : all) {
-    std::vector<int> point(space.axes.size(), -1);
-    point[0] = kernels.at(choice.kernel->name);
-    for (const auto& [axis, value] : choice.tile.axes)
-      point[static_cast<size_t>(std::find(space.axes.begin(), space.axes.end(), axis) -
-                                space.axes.begin())] = value;
-    space.points.push_back(point);
-  }
-  return space;
 }
 
 // One search of one step.
 class Search {
  public:
-  Search(StepRunner& bench, const LayerPlan& plan, const Step& step, const TuneSpec& spec,
-         const Ledger& ledger, const TuneControl& control)
-      : bench_(bench), spec_(spec), ledger_(ledger), control_(control), rng_(control.seed) {
-    key_ = step_key(plan, step);
+  Search(StepRunner& bench, const std::string& key, const TuneSpec& spec, const Ledger& ledger,
+         const TuneControl& control)
+      : bench_(bench),
+        spec_(spec),
+        ledger_(ledger),
+        control_(control),
+        rng_(control.seed),
+        key_(key) {
     for (const AttemptRecord& done :
          ledger_.store.step_attempts(key_, ledger_.workload, ledger_.environment))
       if (!was_interrupted(done.outcome))  // those are tried again
@@ -69,15 +41,15 @@ class Search {
     deaths_ = ledger_.store.deaths(ledger_.environment);
   }
 
-  Choice run(std::vector<Choice> all) {
-    if (spec_.strategy == Strategy::none) all.resize(1);
+  // `space` holds the point of every candidate.
+  Choice run(const std::vector<Choice>& all, const SearchSpace& space) {
     const size_t most = most_evaluations(all.size());
     bench_.prepare_reference();
     start_ = Clock::now();  // the budget is for candidates
     if (spec_.strategy == Strategy::exhaustive)
       screen_in_order(all, most);
     else
-      screen_by_search(all, most);
+      screen_by_search(all, space, most);
     if (screened_.empty())
       throw AttemptError(first_status_, fmt::format("{}: no kernel gave a right result; {}", key_,
                                                     first_failure_));
@@ -96,19 +68,15 @@ class Search {
   static constexpr size_t kFewest = 4;
 
   void screen_in_order(const std::vector<Choice>& all, size_t most) {
-    for (size_t i = 0; i < all.size() && i < most; ++i) {
-      if (i >= kFewest && out_of_time()) break;
-      if (i % kAhead == 0)
-        bench_.compile(std::span(all).subspan(i, std::min(kAhead, std::min(most, all.size()) - i)));
+    for (size_t i = 0; i < most && !enough(i); ++i) {
+      if (i % kAhead == 0) bench_.compile(std::span(all).subspan(i, std::min(kAhead, most - i)));
       screen(all[i]);
     }
   }
 
-  void screen_by_search(const std::vector<Choice>& all, size_t most) {
-    const bool sample = spec_.strategy == Strategy::random;
-    Searcher searcher(space_of(all), sample ? SearchMethod::random : SearchMethod::local,
-                      rng_.next());
-    for (size_t i = 0; i < most && (i < kFewest || !out_of_time()); ++i) {
+  void screen_by_search(const std::vector<Choice>& all, const SearchSpace& space, size_t most) {
+    Searcher searcher(space, method(space, most), rng_.next());
+    for (size_t i = 0; i < most && !enough(i); ++i) {
       const auto point = searcher.ask();
       if (!point) break;
       if (!compiled_.contains(*point)) compile_ahead(all, *point, searcher, most - i);
@@ -116,6 +84,16 @@ class Search {
       screen(all[*point]);
       searcher.tell(*point, screened_.size() > before ? screened_.back().median_us : NAN);
     }
+  }
+
+  SearchMethod method(const SearchSpace& space, size_t most) const {
+    if (spec_.strategy == Strategy::automatic) return automatic_method(space, most);
+    return *from_name<SearchMethod>(to_name(spec_.strategy));
+  }
+
+  bool enough(size_t evaluations) const {
+    if (evaluations < kFewest) return false;
+    return out_of_time() || (spec_.no_gain && without_gain_ >= *spec_.no_gain);
   }
 
   // This candidate, and those that the search asks for next unless one of them is better: a GPU's
@@ -131,7 +109,7 @@ class Search {
   }
 
   size_t most_evaluations(size_t all) const {
-    size_t most = all;
+    size_t most = spec_.strategy == Strategy::none ? 1 : all;
     if (spec_.evaluations) most = std::min(most, static_cast<size_t>(*spec_.evaluations));
     if (spec_.fraction)
       most = std::min(most,
@@ -201,6 +179,8 @@ class Search {
   }
 
   void keep(const Choice& choice, const Outcome& outcome, double median_us, bool is_default) {
+    without_gain_ =
+        outcome.status == Status::measured && median_us < best_us() ? 0 : without_gain_ + 1;
     if (outcome.status == Status::measured)
       screened_.push_back({choice, median_us, is_default});
     else
@@ -324,11 +304,12 @@ class Search {
   const Ledger& ledger_;
   const TuneControl& control_;
   Rng rng_;
-  std::string key_;
+  const std::string key_;
   std::map<std::string, AttemptRecord> finished_;
   std::vector<Screened> screened_;
   std::map<std::string, int> deaths_;  // of workers, by choice
   bool device_lost_ = false;
+  int without_gain_ = 0;  // candidates since the last that was the best so far
   std::string first_failure_;
   Status first_status_ = Status::launch_failed;
   std::set<size_t> compiled_;  // indices of candidates
@@ -340,18 +321,6 @@ class Search {
 double Ledger::floor_us(const Work& work) const {
   const double bytes = cache == Cache::warm ? 0 : work.bytes;
   return fse::floor_us({bytes, work.flops}, read_gbs, peak_gflops);
-}
-
-std::vector<Choice> candidates(const LayerPlan& plan, const Step& step, const DeviceInfo& device,
-                               const std::vector<TileRestriction>& restrictions) {
-  std::vector<Choice> all;
-  for (const KernelDef* kernel : kernels_for(plan, step, device))
-    for (Tile& tile : tiles(*kernel, plan, step, device)) {
-      Choice choice{kernel, std::move(tile)};
-      if (all.empty() || kept(choice, step, restrictions)) all.push_back(std::move(choice));
-    }
-  check(!all.empty(), "every op has a kernel whose default tile fits");
-  return all;
 }
 
 std::optional<Choice> recorded_choice(const LayerPlan& plan, const Step& step,
@@ -368,8 +337,9 @@ std::optional<Choice> recorded_choice(const LayerPlan& plan, const Step& step,
 Choice tune_step(StepRunner& bench, const LayerPlan& plan, const Step& step,
                  const DeviceInfo& device, const TuneSpec& spec, const Ledger& ledger,
                  const TuneControl& control) {
-  return Search(bench, plan, step, spec, ledger, control)
-      .run(candidates(plan, step, device, spec.tiles));
+  const std::vector<Choice> all = candidates(plan, step, device, spec.tiles);
+  return Search(bench, step_key(plan, step), spec, ledger, control)
+      .run(all, space_of(all, plan, step, device));
 }
 
 }  // namespace fse

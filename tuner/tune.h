@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "core/store.h"
+#include "tuner/choice_space.h"
 #include "tuner/tune_spec.h"
 #include "tuner/workbench.h"
 
@@ -29,11 +30,6 @@ struct TuneControl {
   std::function<void(const AttemptRecord&)> progress = [](const AttemptRecord&) {};
   uint64_t seed = 1;
 };
-
-// Every choice for a step: all kernels of its op, all tiles that are legal and fit and that the
-// restrictions keep, the default first (it always competes).
-std::vector<Choice> candidates(const LayerPlan&, const Step&, const DeviceInfo&,
-                               const std::vector<TileRestriction>&);
 
 // The winner that this study already found for the step, workload and environment, if any.
 std::optional<Choice> recorded_choice(const LayerPlan&, const Step&, const DeviceInfo&,

@@ -7,13 +7,16 @@
 
 namespace fse {
 
-// How candidates are chosen. automatic: the neighbours of the best so far first, which is all of
-// them where the budget allows it; random: a sample.
-enum class Strategy { automatic, exhaustive, random, none };
+// How candidates are chosen: see SearchMethod. automatic: by the size of the space and the budget;
+// exhaustive: all of them, in the order of the axes; none: the default tile alone.
+enum class Strategy { automatic, exhaustive, random, ranked, local, evolutionary, none };
 template <>
-inline constexpr NameTable<Strategy, 4> kNames<Strategy>{{{Strategy::automatic, "auto"},
+inline constexpr NameTable<Strategy, 7> kNames<Strategy>{{{Strategy::automatic, "auto"},
                                                           {Strategy::exhaustive, "exhaustive"},
                                                           {Strategy::random, "random"},
+                                                          {Strategy::ranked, "ranked"},
+                                                          {Strategy::local, "local"},
+                                                          {Strategy::evolutionary, "evolutionary"},
                                                           {Strategy::none, "none"}}};
 
 // Only these values of one axis are tried, in every kernel of an op or in one kernel.
@@ -24,13 +27,14 @@ struct TileRestriction {
   std::string where;  // of the axis in the sweep, for errors
 };
 
-// How long to search for the best tile of one step, a step being what one step_key names. At most
-// one of the three limits is set; none of them (`budget: none`) means no limit.
+// How long to search for the best tile of one step, a step being what one step_key names: until
+// the first of these limits is reached, or without a limit (`budget: none`).
 struct TuneSpec {
   Strategy strategy = Strategy::automatic;
   std::optional<double> seconds;   // 60s, 2m
   std::optional<int> evaluations;  // 200
   std::optional<double> fraction;  // 10% of the candidates: 0.1
+  std::optional<int> no_gain;      // no_gain(50): so many in a row without a new best
   std::vector<TileRestriction> tiles;
 };
 

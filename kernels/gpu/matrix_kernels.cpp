@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "kernels/gpu/layer.h"
+#include "kernels/gpu/stream_cost.h"
 
 namespace fse {
 
@@ -119,6 +120,17 @@ Tile plain_default(const LayerPlan&, const Step&, const DeviceInfo&) {
   return {{{"dependent", 0}, {"warps", 8}}};
 }
 
+// ---- predictions, see stream_cost.h
+
+double stream_us(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return predicted_stream_us(op_number(s.op), stream_tile(t), gpu_shape(p), gpu_sizes(p, s),
+                             gpu_limits(d));
+}
+double plain_us(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return predicted_plain_us(op_number(s.op), gpu_tile<gpu::PlainTile>(t), gpu_shape(p),
+                            gpu_sizes(p, s), gpu_limits(d));
+}
+
 KernelDef stream_row(Op op) {
   return {.name = "hip." + to_name(op) + ".stream",
           .op = op,
@@ -127,6 +139,7 @@ KernelDef stream_row(Op op) {
           .legal = stream_legal,
           .fits = stream_fits,
           .default_tile = stream_default,
+          .predicted_us = stream_us,
           .header = "stream.h",
           .instance = stream_instance,
           .launch = stream_launch};
@@ -139,6 +152,7 @@ KernelDef plain_row(Op op) {
           .legal = plain_legal,
           .fits = plain_fits,
           .default_tile = plain_default,
+          .predicted_us = plain_us,
           .header = "plain.h",
           .instance = plain_instance,
           .launch = plain_launch};

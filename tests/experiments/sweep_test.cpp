@@ -101,7 +101,16 @@ TEST_CASE("budgets") {
   CHECK(tune("200").evaluations == 200);
   CHECK(!tune("none").seconds);
   CHECK(!tune("none").evaluations);
-  for (const char* bad : {"0", "-1s", "101%", "5h", "s", "1e9m", "~", "[60s]", "nans", "x%"}) {
+  CHECK(tune("no_gain(50)").no_gain == 50);
+  CHECK(!tune("no_gain(50)").seconds);
+  const TuneSpec all = tune("[30s, 200, 10%, no_gain(20)]");
+  CHECK(all.seconds == 30.0);
+  CHECK(all.evaluations == 200);
+  CHECK(all.fraction == doctest::Approx(0.1));
+  CHECK(all.no_gain == 20);
+  for (const char* bad : {"0", "-1s", "101%", "5h", "s", "1e9m", "~", "[]", "nans", "x%",
+                          "[60s, 1m]", "[none, 5]", "[5, 6]", "no_gain(0)", "no_gain(x)",
+                          "no_gain(", "no_gain(5", "[no_gain(5), no_gain(6)]"}) {
     CAPTURE(bad);
     CHECK_THROWS_AS(tune(bad), Error);
   }
@@ -144,7 +153,8 @@ TEST_CASE("errors say where, what and what was expected") {
        "q.yaml:4:10: dtypes is 'bf61', expected one of f32, bf16, f16, fp8_block128 (did you mean "
        "'bf16'?)"},
       {kHead + "tune: {strategy: no}\n",
-       "q.yaml:4:18: tune.strategy is 'no', expected one of auto, exhaustive, random, none"},
+       "q.yaml:4:18: tune.strategy is 'no', expected one of auto, exhaustive, random, ranked, "
+       "local, evolutionary, none"},
       {kHead + "tune: {budget: 5h}\n",
        "q.yaml:4:16: tune.budget is '5h', expected seconds (60s), minutes (2m), evaluations (200), "
        "a share of the tiles (10%), or none"},
@@ -165,7 +175,8 @@ TEST_CASE("errors say where, what and what was expected") {
        "q.yaml:4:11: baseline is an empty map, expected a map with keys from gate, topk, shared, "
        "experts, launch"},
       {kHead + "device: gpu\n",
-       "q.yaml:4:9: device is 'gpu', expected auto, cpu, hip:0, emu:gfx942 or sim:mi355x"},
+       "q.yaml:4:9: device is 'gpu', expected auto, cpu, hip:0, replay:FOLDER, "
+       "emu:gfx942 or sim:mi355x"},
       {"study: yes\nmodels: [m]\ntokens: [1]\n",
        "q.yaml:1:8: study is 'yes', expected a name of up to 100 letters, digits, '.', '_' and "
        "'-', in quotes where YAML takes it for a boolean"},

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <set>
@@ -27,9 +28,9 @@ SearchSpace grid(int n) {
   return space;
 }
 
-double median_evaluations(const RecordedSpace& r, SearchMethod method) {
+double median_evaluations(const RecordedSpace& r, SearchMethod method, uint64_t seeds = 15) {
   std::vector<double> evaluations;
-  for (uint64_t seed = 1; seed <= 15; ++seed)
+  for (uint64_t seed = 1; seed <= seeds; ++seed)
     evaluations.push_back(evaluations_to_best(r.space, r.times_us, method, seed, 0.02));
   return median(evaluations);
 }
@@ -71,15 +72,59 @@ TEST_CASE("search: the same seed asks the same, another seed differently") {
   }
 }
 
-TEST_CASE("search: on recorded spaces local needs a tenth of the space at most, and beats random") {
+TEST_CASE("search: on recorded spaces auto needs a tenth of the space at most, and beats random") {
   for (const char* name : {"fair_convolution_MI250X.csv", "fair_convolution_A100.csv"}) {
     CAPTURE(name);
     const RecordedSpace r = recorded(name);
     REQUIRE(r.space.points.size() == 4362);
-    const double local = median_evaluations(r, SearchMethod::local);
-    CHECK(local <= 0.1 * static_cast<double>(r.space.points.size()));
-    CHECK(local < 0.5 * median_evaluations(r, SearchMethod::random));
+    const double tenth = 0.1 * static_cast<double>(r.space.points.size());
+    const double random = median_evaluations(r, SearchMethod::random);
+    const double automatic = median_evaluations(r, automatic_method(r.space, 4362));
+    CHECK(automatic <= tenth);
+    CHECK(automatic < 0.5 * random);
+    CHECK(median_evaluations(r, SearchMethod::local) < 0.5 * random);
   }
+}
+
+TEST_CASE("search: each method that is kept wins on some recorded space") {
+  const RecordedSpace a100 = recorded("fair_convolution_A100.csv");
+  const RecordedSpace mi250x = recorded("fair_convolution_MI250X.csv");
+  const auto needs = [](const RecordedSpace& space, SearchMethod method) {
+    return median_evaluations(space, method, 51);
+  };
+  CHECK(needs(a100, SearchMethod::evolutionary) < needs(a100, SearchMethod::local));
+  CHECK(needs(mi250x, SearchMethod::local) < needs(mi250x, SearchMethod::evolutionary));
+}
+
+TEST_CASE("search: the cost model's order is followed, behind the default, except by random") {
+  SearchSpace space = grid(8);
+  for (size_t i = 0; i < space.points.size(); ++i)
+    space.predicted_us.push_back(static_cast<double>((i * 37) % 64));
+  const auto first = [&](SearchMethod method, size_t count) {
+    Searcher searcher(space, method, 3);
+    std::vector<double> predicted;
+    for (size_t i = 0; i < count; ++i) {
+      const size_t point = *searcher.ask();
+      if (i == 0) CHECK(point == 0);
+      if (i > 0) predicted.push_back(space.predicted_us[point]);
+      searcher.tell(point, 1 + space.predicted_us[point]);
+    }
+    return predicted;
+  };
+  const auto sorted = [](const std::vector<double>& v) {
+    return std::is_sorted(v.begin(), v.end());
+  };
+  CHECK(sorted(first(SearchMethod::ranked, 64)));
+  CHECK(sorted(first(SearchMethod::evolutionary, 12)));
+  CHECK_FALSE(sorted(first(SearchMethod::random, 12)));
+}
+
+TEST_CASE("search: few evaluations without a model go to neighbours, all else to evolution") {
+  SearchSpace space = grid(30);
+  CHECK(automatic_method(space, 20) == SearchMethod::local);
+  CHECK(automatic_method(space, 400) == SearchMethod::evolutionary);
+  space.predicted_us.resize(space.points.size());
+  CHECK(automatic_method(space, 20) == SearchMethod::evolutionary);
 }
 
 TEST_CASE("search: a recorded space that is malformed gives one error that says where") {

@@ -105,6 +105,28 @@ TEST_CASE("a fraction of the space is rounded up") {
   CHECK(bench.tried() == std::set<size_t>{0});
 }
 
+TEST_CASE("the first budget that is reached ends a search") {
+  Bench bench;
+  bench.tune({.strategy = Strategy::exhaustive, .evaluations = 100, .no_gain = 3});
+  // The third is the fastest: three more find nothing.
+  CHECK(bench.tried() == std::set<size_t>{0, 1, 2, 3, 4, 5});
+  Bench fewer;
+  fewer.tune({.strategy = Strategy::exhaustive, .evaluations = 4, .no_gain = 3});
+  CHECK(fewer.tried() == std::set<size_t>{0, 1, 2, 3});
+}
+
+TEST_CASE("every strategy tries the default, and all tiles where it may") {
+  for (const auto& [strategy, name] : kNames<Strategy>) {
+    CAPTURE(name);
+    Bench bench;
+    const Choice best = bench.tune({.strategy = strategy});
+    CHECK(bench.tried().count(0) == 1);
+    if (strategy == Strategy::none) continue;
+    CHECK(bench.tried().size() == bench.all.size());
+    CHECK(bench.place(best) == 2);
+  }
+}
+
 TEST_CASE("the fastest tile never wins when it is wrong, and its failure is kept") {
   Bench bench;
   bench.session.fault = [&](int, const Choice& choice, RefState& state) {

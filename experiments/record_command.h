@@ -1,0 +1,20 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace fse {
+
+struct RecordOptions {
+  std::string sweep;  // a file, or a name in configs/sweeps
+  std::vector<std::string> overrides, deadlines;
+  std::filesystem::path out;  // a folder, made where missing
+  int most_tiles = 2000;
+  double seconds = 0;  // of a step; 0: no limit
+};
+
+// Measures every tile of every distinct step of a sweep's cases, into one file for each step:
+// OUT/ARCH_STEP_HASH.jsonl.gz. A file that is there is kept: the same command resumes.
+int record_sweep(const RecordOptions&);
+
+}  // namespace fse
