@@ -161,7 +161,7 @@ void CpuSession::run_lane(Region& region, const Lane& lane, Barrier& barrier, in
     const auto at = static_cast<size_t>(i);
     const Step& step = plan_.steps[at];
     start = ready_at(region, step, lane, start);
-    Team team(rank, lane.threads, barrier, region.counters[at].value, scratch);
+    Team team(rank, lane.threads, region.counters[at].value, scratch);
     region.choices[at].kernel->run_cpu({plan_, step, region.weights, pointers_},
                                        region.choices[at].tile, team);
     const Instant end = barrier.wait();

@@ -12,12 +12,10 @@ namespace {
 // there are may then be faster than sharing it out.
 template <class Work>
 void for_my_tokens(const CpuArgs& a, const Tile& tile, const Team& team, const Work& work) {
-  const int64_t wanted = tile.at("threads");
-  const int64_t threads = wanted == 0 ? team.size() : std::min<int64_t>(wanted, team.size());
-  if (team.rank() >= threads) return;
-  const int64_t tokens = a.plan.tokens;
-  const int64_t end = tokens * (team.rank() + 1) / threads;
-  for (int64_t t = tokens * team.rank() / threads; t < end; ++t) work(t);
+  const std::optional<Team> part = team.first(tile.at("threads"));
+  if (!part) return;
+  const auto [first, last] = part->share(a.plan.tokens);
+  for (int64_t t = first; t < last; ++t) work(t);
 }
 
 int64_t logits_stride(const CpuArgs& a) {
@@ -115,9 +113,8 @@ void topk(const CpuArgs& a, const Tile& tile, Team& team) {
 // Stable counting sort by expert. Every thread counts all pairs, which is cheaper than a barrier,
 // and places those of its own share of the experts.
 void dispatch(const CpuArgs& a, const Tile& tile, Team& team) {
-  const int wanted = tile.at("threads");
-  const int threads = wanted == 0 ? team.size() : std::min(wanted, team.size());
-  if (team.rank() >= threads) return;
+  const std::optional<Team> part = team.first(tile.at("threads"));
+  if (!part) return;
   const int64_t experts = a.plan.expert_count();
   const int64_t pairs = a.plan.pairs();
   const int32_t* ids = a.i32(Buf::topk_ids);
@@ -130,12 +127,11 @@ void dispatch(const CpuArgs& a, const Tile& tile, Team& team) {
   for (size_t e = 1; e < next.size(); ++e) next[e] += next[e - 1];
 
   int32_t* sorted = a.i32(Buf::sorted_pairs);
-  if (team.rank() == 0) {
+  if (part->rank() == 0) {
     std::copy(next.begin(), next.end(), a.i32(Buf::expert_offsets));
     std::fill(sorted + next.back(), sorted + pairs, -1);
   }
-  const int64_t first = experts * team.rank() / threads;
-  const int64_t last = experts * (team.rank() + 1) / threads;
+  const auto [first, last] = part->share(experts);
   for (int64_t p = 0; p < pairs; ++p)
     if (valid(ids[p]) && ids[p] >= first && ids[p] < last)
       sorted[next[static_cast<size_t>(ids[p])]++] = static_cast<int32_t>(p);
@@ -149,9 +145,9 @@ KernelDef per_token(const char* name, Op op, void (*run)(const CpuArgs&, const T
   return {.name = name,
           .op = op,
           .device = "cpu",
-          .axes = {{"threads", {0, 1}}},  // 0: all there are
+          .axes = {threads_axis()},
           .legal = always_legal,
-          .fits = always_fits,
+          .fits = threads_fit,
           .default_tile = default_tile,
           .run_cpu = run};
 }

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "kernels/cpu/families.h"
 #include "kernels/cpu/row_steps.h"
 
@@ -8,15 +10,14 @@ namespace {
 void run(const CpuArgs& a, const Tile& tile, Team& team) {
   const StreamTile stream{tile.at("rows"), tile.at("prefetch") == 1, tile.at("shift") == 1};
   StreamInputs inputs;
-  const bool alone = tile.at("threads") == 1;
-  if (alone && team.rank() > 0) return;
-  Team self = team.alone();
+  std::optional<Team> part = team.first(tile.at("threads"));
+  if (!part) return;
   run_row_step(a,
                {.dot = [&](const DotRows& job) { dot_stream(job, stream, inputs, team.scratch()); },
                 .block = tile.at("block"),
                 .batch = 32,
                 .dynamic = tile.at("dynamic") == 1},
-               alone ? self : team);
+               *part);
 }
 
 std::string legal(const Tile& tile) {
@@ -25,10 +26,17 @@ std::string legal(const Tile& tile) {
   return "";
 }
 
-std::string fits(const Tile& tile, const LayerPlan& plan, const Step& step, const DeviceInfo&) {
+std::string fits(const Tile& tile, const LayerPlan& plan, const Step& step,
+                 const DeviceInfo& device) {
+  const int threads = tile.at("threads");
+  if (std::string why = threads_fit(tile, plan, step, device); !why.empty()) return why;
   const bool small = step.op == Op::gate_gemm && step.row_end - step.row_begin <= 16;
-  if (tile.at("threads") == 1 && !small)
+  if (threads == 1 && !small)
     return "threads=1: only for a gate of up to 16 rows, which is read before a thread has woken";
+  // Half of the threads may draw all of the bandwidth (two share a core), an eighth never does.
+  if (threads > 1 && !small && threads * 4 < device.compute_units)
+    return fmt::format("threads={}: expected at least a quarter of {}, or 0 for all", threads,
+                       device.compute_units);
   const bool fp8 = plan.layer.dtype == DType::fp8_block128 && step.op != Op::gate_gemm;
   if (tile.at("shift") == 0 || fp8) return "";
   return "shift=1: only fp8_block128 weights are widened by shifts";
@@ -50,7 +58,7 @@ KernelDef row(const char* name, Op op) {
                    {"prefetch", {0, 1}},  // by instruction, or by the hardware alone
                    {"shift", {0, 1}},     // fp8: codes widened by shifts, or through f16
                    {"dynamic", {0, 1}},   // pieces claimed one by one, or shared evenly
-                   {"threads", {0, 1}}},  // 0: all there are
+                   threads_axis()},
           .legal = legal,
           .fits = fits,
           .default_tile = default_tile,

@@ -11,15 +11,13 @@ namespace {
 // The parts of a [tokens, hidden] buffer, `cols` columns of a row each, that this thread does.
 template <class Work>
 void for_my_parts(const CpuArgs& a, const Tile& tile, Team& team, const Work& work) {
-  const int64_t wanted = tile.at("threads");
-  const int64_t threads = wanted == 0 ? team.size() : std::min<int64_t>(wanted, team.size());
-  if (team.rank() >= threads) return;
+  const std::optional<Team> part = team.first(tile.at("threads"));
+  if (!part) return;
   const int64_t hidden = a.plan.layer.hidden;
   const int64_t cols = tile.at("cols");
   const int64_t parts_per_row = (hidden + cols - 1) / cols;
-  const int64_t parts = parts_per_row * a.plan.tokens;
-  const int64_t end = parts * (team.rank() + 1) / threads;
-  for (int64_t i = parts * team.rank() / threads; i < end; ++i) {
+  const auto [first, last] = part->share(parts_per_row * a.plan.tokens);
+  for (int64_t i = first; i < last; ++i) {
     const int64_t begin = i % parts_per_row * cols;
     work(i / parts_per_row, begin, std::min(cols, hidden - begin));
   }
@@ -61,9 +59,9 @@ KernelDef row(const char* name, Op op, void (*run)(const CpuArgs&, const Tile&, 
   return {.name = name,
           .op = op,
           .device = "cpu",
-          .axes = {{"threads", {0, 1}}, {"cols", {256, 1024, 4096}}},
+          .axes = {threads_axis(), {"cols", {256, 1024, 4096}}},
           .legal = always_legal,
-          .fits = always_fits,
+          .fits = threads_fit,
           .default_tile = default_tile,
           .run_cpu = run};
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -63,28 +64,30 @@ class Scratch {
   std::array<HostBuffer, kSlots> buffers_;
 };
 
-// Kernels are written from the view of one thread of a team: all call the same function, share
-// out the work by rank, and meet at barriers. A step ends with a barrier of the team by itself.
+// Kernels are written from the view of one thread of a team: all call the same function and share
+// out the work by rank. A step ends with a barrier of the team; there is none inside a kernel.
 class Team {
  public:
-  Team(int rank, int size, Barrier& barrier, std::atomic<int64_t>& counter, Scratch& scratch)
-      : rank_(rank), size_(size), barrier_(barrier), counter_(counter), scratch_(scratch) {}
+  Team(int rank, int size, std::atomic<int64_t>& counter, Scratch& scratch)
+      : rank_(rank), size_(size), counter_(counter), scratch_(scratch) {}
   int rank() const { return rank_; }
   int size() const { return size_; }
-  void wait() {
-    if (size_ > 1) barrier_.wait();
-  }
   // This thread's contiguous share of [0, n), in whole units of `grain` but for the last.
   std::pair<int64_t, int64_t> share(int64_t n, int64_t grain = 1) const;
   // The next piece of dynamically shared work; the backend resets it to 0 before each step.
   int64_t next() { return counter_.fetch_add(1, std::memory_order_relaxed); }
   Scratch& scratch() { return scratch_; }
-  // A team of this thread only: its barriers wait for nobody.
-  Team alone() { return {0, 1, barrier_, counter_, scratch_}; }
+  // The team of its first `n` threads, 0 for all of them; nothing for the others.
+  std::optional<Team> first(int n) const {
+    if (n == 0 || n >= size_) return *this;
+    if (rank_ >= n) return std::nullopt;
+    Team part = *this;
+    part.size_ = n;
+    return part;
+  }
 
  private:
   int rank_, size_;
-  Barrier& barrier_;
   std::atomic<int64_t>& counter_;
   Scratch& scratch_;
 };

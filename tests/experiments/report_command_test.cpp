@@ -101,6 +101,16 @@ TEST_CASE("a full disk is told as one") {
     CHECK(entry.path().extension() != ".tmp");
 }
 
+TEST_CASE("a report beyond the file-size limit leaves the former one") {
+  const Folder at;
+  const std::string report = "\"$F\" report --db a.db --format html --out r.html 2> err";
+  REQUIRE(shell(at.folder, report) == 0);
+  const std::string former = read_text(at.folder / "r.html");
+  CHECK(shell(at.folder, "ulimit -f 128; " + report) == 3);
+  CHECK(read_text(at.folder / "err") == "fselab: r.html: cannot be written: File too large\n");
+  CHECK(read_text(at.folder / "r.html") == former);
+}
+
 TEST_CASE("a selection can come from another database") {
   const Folder at;
   SyntheticStudy other(at.folder / "b.db");

@@ -19,14 +19,25 @@ using fse::test::layer_of;
 
 namespace {
 
-Matrix run_with(const CpuLayer& layer, int threads) {
+Matrix run_with(const CpuLayer& layer, int threads, const std::vector<Choice>& choices) {
   DeviceInfo device = layer.device;
   device.compute_units = threads;
   CpuSession session(layer.plan, {layer.weights}, device);
   session.poison_buffers();
   session.write(Buf::x, layer.reference[Buf::x]);
-  session.run(default_choices(layer.plan, device), 0);
+  session.run(choices, 0);
   return session.read(Buf::out);
+}
+
+Matrix run_with(const CpuLayer& layer, int threads) {
+  return run_with(layer, threads, default_choices(layer.plan, layer.device));
+}
+
+// Whether the tile has such an axis; it then has this value.
+bool set_axis(Tile& tile, const std::string& name, int value) {
+  for (auto& [axis, current] : tile.axes)
+    if (axis == name) return current = value, true;
+  return false;
 }
 
 }  // namespace
@@ -108,6 +119,27 @@ TEST_CASE("a tile that is no point of the kernel's axes is refused before any th
   CHECK_THROWS_AS(layer.session->run(choices, 0), Error);
 }
 
+TEST_CASE("part of the threads does all of a step, and all of them are spelled 0") {
+  CpuLayer layer(layer_of({320, 192, 60, 4, 384}, DType::bf16), {.shared = Shared::mlp}, 9, 5);
+  const Matrix whole = run_with(layer, 5);
+  std::vector<Choice> choices = default_choices(layer.plan, layer.device);
+  int parts = 0;
+  for (size_t i = 0; i < choices.size(); ++i)
+    for (int threads : {2, 4, 8}) {
+      Choice part = choices[i];
+      if (!set_axis(part.tile, "threads", threads)) continue;
+      const bool fits =
+          part.kernel->fits(part.tile, layer.plan, layer.plan.steps[i], layer.device) == "";
+      CHECK(fits == (threads < 5));
+      if (!fits) continue;
+      ++parts;
+      std::vector<Choice> some = choices;
+      some[i] = part;
+      CHECK(run_with(layer, 5, some) == whole);
+    }
+  CHECK(parts >= 10);
+}
+
 TEST_CASE("tiles of one thread are for small gates, and claim nothing") {
   const CpuLayer layer(layer_of({80, 24, 60, 4, 48}, DType::f32), {}, 4);
   const KernelDef& gate = *kernels_for(Op::gate_gemm, "cpu").front();
@@ -183,7 +215,6 @@ TEST_CASE("a kernel that throws ends the run, not the process, and the session g
     KernelDef failing = *right[i].kernel;
     failing.run_cpu = [](const CpuArgs&, const Tile&, Team& t) {
       if (t.rank() == t.size() - 1) throw std::bad_alloc();
-      t.wait();
     };
     std::vector<Choice> choices = right;
     choices[i].kernel = &failing;
@@ -221,15 +252,13 @@ TEST_CASE("a step lasts until its slowest thread is done, whenever the first one
 
 TEST_CASE("shares cover everything once, in whole grains") {
   std::atomic<int64_t> counter{0};
-  std::atomic<int> nobody{0};
   Scratch scratch;
   for (int64_t n : {0, 1, 7, 64, 1000})
     for (int64_t grain : {1, 4, 128})
       for (int size : {1, 2, 3, 16}) {
-        Barrier barrier(size, nobody);
         int64_t end = 0;
         for (int rank = 0; rank < size; ++rank) {
-          const auto [first, last] = Team(rank, size, barrier, counter, scratch).share(n, grain);
+          const auto [first, last] = Team(rank, size, counter, scratch).share(n, grain);
           CHECK(first == end);
           CHECK((first % grain == 0 || first == n));
           end = last;
