@@ -22,6 +22,11 @@ constexpr double kReferenceFlopsPerSecond = 3e9;
 constexpr double kTunedOverFloor = 1.5;   // what tuned layers take, in floors
 constexpr double kUntunedOverFloor = 4;   // what the average candidate takes
 constexpr double kScreeningSamples = 12;  // of a candidate: its check, warm-up, a few rounds
+// Around a candidate's runs: opening it, its buffers' guards, three answers compared, two messages
+// to the worker and two commits. Measured on a small layer, where nothing else counts.
+constexpr double kCandidateSeconds = 4e-3;
+constexpr double kInputsVerified = 3;     // the workload's first and two hostile ones
+constexpr double kCeilingsSeconds = 0.5;  // measured once after every workload
 
 bool same_workload(const Case& a, const Case& b) {
   Case c = b;
@@ -120,7 +125,8 @@ double tune_seconds(const TuneSpec& tune, const StepEstimate& step) {
   double evaluations = static_cast<double>(step.tiles);
   if (tune.evaluations) evaluations = std::min<double>(evaluations, *tune.evaluations);
   if (tune.fraction) evaluations = std::ceil(evaluations * *tune.fraction);
-  const double each = kScreeningSamples * kUntunedOverFloor * step.floor_us * 1e-6;
+  const double each =
+      kCandidateSeconds + kScreeningSamples * kUntunedOverFloor * step.floor_us * 1e-6;
   const double search = evaluations * each;
   return tune.seconds ? std::min(search, *tune.seconds) : search;
 }
@@ -142,8 +148,9 @@ TimeEstimate estimate_time(const SweepSpec& sweep, const WorkloadEstimate& workl
     const double rounds = sweep.measure.min_rounds * c.floor_us() * kTunedOverFloor * 1e-6;
     time.measure_s += std::min(rounds, sweep.measure.max_seconds);
   }
-  time.prepare_s += weights(static_cast<int64_t>(work_bytes)) * kReferenceSecondsPerWeight +
-                    work_flops / kReferenceFlopsPerSecond;
+  const double reference = weights(static_cast<int64_t>(work_bytes)) * kReferenceSecondsPerWeight +
+                           work_flops / kReferenceFlopsPerSecond;
+  time.prepare_s += kInputsVerified * reference + kCeilingsSeconds;
   return time;
 }
 

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -37,10 +38,26 @@ Ends make_ends() {
   return {ends[0], ends[1]};
 }
 
-pid_t spawn(const std::vector<std::string>& command, int in, int out, int err) {
-  std::vector<char*> argv;
-  for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
+// Null-terminated, as exec takes it.
+std::vector<char*> pointers_to(std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  for (std::string& word : words) pointers.push_back(word.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// Ours, and that threads sleep between two launches: OpenMP's spin for milliseconds, which on a
+// shared machine is time of those who have work (a small sweep beside a busy compiler took 94 s
+// instead of 6). Inside a launch they meet at barriers of their own.
+std::vector<std::string> child_environment() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) variables.push_back(*variable);
+  if (getenv("OMP_WAIT_POLICY") == nullptr) variables.push_back("OMP_WAIT_POLICY=passive");
+  return variables;
+}
+
+pid_t spawn(std::vector<std::string> command, int in, int out, int err) {
+  std::vector<std::string> variables = child_environment();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
@@ -50,7 +67,8 @@ pid_t spawn(const std::vector<std::string>& command, int in, int out, int err) {
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);  // no Ctrl-C of the terminal's
   pid_t pid = -1;
-  const int error = posix_spawn(&pid, argv[0], &actions, &attributes, argv.data(), environ);
+  const int error = posix_spawn(&pid, command.front().c_str(), &actions, &attributes,
+                                pointers_to(command).data(), pointers_to(variables).data());
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0)
