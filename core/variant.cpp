@@ -24,8 +24,12 @@ std::vector<std::string> check(const LayerSpec& layer, const Variant& v, const D
   };
   const bool has_dtype =
       std::find(device.dtypes.begin(), device.dtypes.end(), layer.dtype) != device.dtypes.end();
-  forbid(!has_dtype,
+  const bool lacks_fp8 = !has_dtype && layer.dtype == DType::fp8_block128 && device.kind != "cpu";
+  forbid(!has_dtype && !lacks_fp8,
          fmt::format("dtype={}: {} has no kernels for it", to_name(layer.dtype), device.name));
+  forbid(lacks_fp8, fmt::format("dtype=fp8_block128: the matrix units of {} have no fp8; "
+                                "without_fp8: bf16 in a sweep runs such weights as bf16",
+                                device.arch));
   forbid(layer.activations == Activations::fp8 && layer.dtype != DType::fp8_block128,
          "activations=fp8: only with dtype=fp8_block128");
   forbid(layer.activations == Activations::fp8 && !device.fp8_activations,

@@ -45,6 +45,7 @@ const char* const kSweepHelp =
     "  device: auto                                 cpu | hip:0; others: verify, simulate\n"
     "  dtypes: [bf16]                               f32 | bf16 | f16 | fp8_block128\n"
     "  activations: [bf16]                          fp8_block128 only: bf16 | fp8\n"
+    "  without_fp8: refuse                          bf16: run fp8_block128 so where there is none\n"
     "  tp: [1]                                      tensor-parallel degree, one rank of it runs\n"
     "  routing: [uniform]                           zipf(1.2) | dirichlet(0.3) | trace: FILE\n"
     "  seeds: [1]\n"

@@ -172,8 +172,19 @@ class Expander {
         for (const int tp : entry.tp.empty() ? spec_.tp : entry.tp) {
           layer.dtype = dtype;
           layer.activations = activations;
+          if (runs_as_bf16(dtype)) {
+            layer.dtype = DType::bf16;
+            layer.activations = Activations::bf16;
+            add_note(fmt::format("{} has no fp8: fp8_block128 runs as bf16", device_.arch));
+          }
           add_layer(layer, tp, why);
         }
+  }
+
+  bool runs_as_bf16(DType dtype) const {
+    const auto& has = device_.dtypes;
+    return spec_.without_fp8 == WithoutFp8::bf16 && dtype == DType::fp8_block128 &&
+           std::find(has.begin(), has.end(), dtype) == has.end();
   }
 
   void add_layer(const LayerSpec& layer, int tp, const std::vector<std::vector<std::string>>& why) {

@@ -20,9 +20,9 @@ namespace fs = std::filesystem;
 
 constexpr int kMaxTokens = 1 << 20;
 constexpr size_t kMaxSweepBytes = 1 << 20;
-const std::vector<std::string> kSweepKeys{"study",    "models", "device",  "dtypes",  "activations",
-                                          "tokens",   "tp",     "routing", "seeds",   "variants",
-                                          "baseline", "tune",   "tiles",   "measure", "serving"};
+const std::vector<std::string> kSweepKeys{
+    "study", "models",   "device",   "dtypes", "activations", "tokens",  "tp",      "routing",
+    "seeds", "variants", "baseline", "tune",   "tiles",       "measure", "serving", "without_fp8"};
 
 const YamlNode& required(const YamlNode& root, const std::string& key) {
   const YamlNode* node = find_key(root, key);
@@ -51,6 +51,8 @@ SweepSpec read_tree(const YamlNode& root, const fs::path& folder) {
   if (const auto* n = find_key(root, "dtypes")) spec.dtypes = read_names<DType>(*n, "dtypes");
   if (const auto* n = find_key(root, "activations"))
     spec.activations = read_names<Activations>(*n, "activations");
+  if (const auto* n = find_key(root, "without_fp8"))
+    spec.without_fp8 = read_name<WithoutFp8>(*n, "without_fp8");
   if (const auto* n = find_key(root, "tp")) spec.tp = read_tp(*n, "tp");
   if (const auto* n = find_key(root, "routing")) {
     spec.routing.clear();

@@ -61,12 +61,19 @@ struct ServingSpec {
   std::vector<Anchor> anchors;
 };
 
+// What becomes of dtype fp8_block128 on a device whose matrix units have no fp8.
+enum class WithoutFp8 { refuse, bf16 };
+template <>
+inline constexpr NameTable<WithoutFp8, 2> kNames<WithoutFp8>{
+    {{WithoutFp8::refuse, "refuse"}, {WithoutFp8::bf16, "bf16"}}};
+
 struct SweepSpec {
   std::string study;
   std::vector<ModelEntry> models;
   std::string device = "auto";
   std::vector<DType> dtypes{DType::bf16};
   std::vector<Activations> activations{Activations::bf16};
+  WithoutFp8 without_fp8 = WithoutFp8::refuse;
   std::vector<int> tokens;  // empty only where `serving` is given
   std::optional<ServingSpec> serving;
   std::vector<int> tp{1};

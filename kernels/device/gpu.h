@@ -3,10 +3,11 @@
 // that asks which compiler reads it. At run time (NVRTC, hipRTC) nothing is included: all is built
 // in; ahead of time hipcc wants its runtime header.
 // The third target is the emulator: the host's compiler, told so by FSE_HOST_WAVE, the lanes of the
-// wave it emulates.
+// wave it emulates, and FSE_HOST_GFX. FSE_GFX is AMD's architecture as a number, 0 on others.
 #if defined(FSE_HOST_WAVE)
 #define FSE_HOST 1
 #define FSE_NVIDIA 0
+#define FSE_GFX FSE_HOST_GFX
 #define FSE_HD
 #define FSE_D inline
 // A wave operation as an error names it: the line of the kernel that called for it.
@@ -23,6 +24,15 @@
 #if !defined(__HIPCC_RTC__)
 #include <hip/hip_runtime.h>
 #endif
+#endif
+#if defined(__gfx90a__)
+#define FSE_GFX 0x90a
+#elif defined(__gfx942__)
+#define FSE_GFX 0x942
+#elif defined(__gfx950__)
+#define FSE_GFX 0x950
+#else
+#define FSE_GFX 0
 #endif
 #define FSE_HD __host__ __device__
 #define FSE_D __device__ __forceinline__
@@ -82,8 +92,10 @@ FSE_D int lane_index() {
   return thread_index() & (kWave - 1);
 }
 // The same in every lane, and known to be so: what depends on it may stay in scalar registers.
-FSE_D int wave_index() {
+// Every lane asks: on NVIDIA it is a shuffle.
+FSE_D int wave_index(FSE_CALLED) {
 #if FSE_HOST
+  host::here()->wave_index(host::here(), {"wave_index", file, line});
   return thread_index() / kWave;
 #elif FSE_NVIDIA
   return __shfl_sync(~0u, thread_index() / kWave, 0);
@@ -105,7 +117,7 @@ FSE_D char* dynamic_lds() {
 
 FSE_D int shfl(int v, int lane FSE_CALLED_AT) {
 #if FSE_HOST
-  return host::here()->shuffle(host::here(), v, lane & (kWave - 1), {"shfl", file, line});
+  return host::here()->shuffle(host::here(), v, lane, {"shfl", file, line});
 #elif FSE_NVIDIA
   return __shfl_sync(~0u, v, lane);
 #else
@@ -363,6 +375,8 @@ FSE_D void async_wait() {
 }
 
 // ---- numbers: raw bits, converted here, so that every device rounds alike
+
+inline constexpr bool kFnuz = FSE_GFX == 0x942;  // its e4m3 is the one of numbers.h with bias 8
 
 FSE_D float bf16_to_f32(u16 bits) {
   return __uint_as_float(static_cast<u32>(bits) << 16);

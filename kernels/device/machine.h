@@ -10,10 +10,10 @@ struct Where {
 };
 
 // One matrix instruction: operands as one lane's registers hold them.
-enum class MatrixForm { m16n8k16, mfma_16x16x16 };
-enum class MatrixElement { bf16, f16 };
+enum class MatrixForm { m16n8k16, mfma_16x16x16, mfma_16x16x32, mfma_16x16x128 };
+enum class MatrixElement { bf16, f16, e4m3fn, e4m3fnuz };
 struct Matrix {
-  unsigned a[4], b[2];  // two 16-bit values to a word, the first one low
+  unsigned a[8], b[8];  // as many as the form reads; values of 16 or 8 bits, the first one low
   float d[4];           // accumulators
 };
 
@@ -28,6 +28,7 @@ struct Machine {
   void (*block_sync)(Machine*, const Where&);
   // All lanes of a wave meet.
   void (*wave_sync)(Machine*, const Where&);
+  void (*wave_index)(Machine*, const Where&);
   int (*shuffle)(Machine*, int value, int lane, const Where&);
   unsigned long long (*vote)(Machine*, bool, const Where&);
   void (*multiply)(Machine*, MatrixForm, MatrixElement, Matrix*, const Where&);

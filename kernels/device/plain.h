@@ -24,7 +24,7 @@ FSE_D float dot(const void* base, i64 first, const u16* token, int k, const floa
         largest = fmaxf(largest, fabsf(bf16_to_f32(token[i])));
       largest = wave_max(largest);
     }
-    const float token_scale = largest > 0 ? largest * (1.f / 448.f) : 1.f;
+    const float token_scale = largest > 0 ? largest * (1.f / kE4m3Largest) : 1.f;
     const float inverse = 1.f / token_scale;
     for (int i = block + lane_index(); i < smaller(block + 128, k); i += kWave) {
       float v = from_activation<kTokenFormat>(token[i]);

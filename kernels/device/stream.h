@@ -20,13 +20,15 @@ struct StreamTask {
   static constexpr int kHeldWords = kTurns * kGroups * (kFp8 ? 16 : 8);
   static constexpr bool kHold = kOp != kMlp2 && kHeldWords <= 1024 / T.warps;
   static constexpr bool kHalf = kFp8 && kHold && kUnpacksToHalf;
+  static constexpr bool kCodes = kFp8 && S.format == kFp8Activations && kMultipliesCodes;
+  static constexpr Meet kMeet = kCodes ? Meet::codes : kHalf ? Meet::half : Meet::bf16;
   // Stage 2 meets another unit in almost every tile: the next one's tokens are then on their way
   // while this one's are multiplied.
   static constexpr bool kAhead = kHold && (kOp == kStage2 || kOp == kOwnedStage2) &&
                                  kHeldWords * (1 + kGroups) <= 1024 / T.warps;
   // Else they are loaded for each slice, those of the first groups before its weights are awaited.
   static constexpr int kBatch = smaller(kGroups, kFp8 ? 2 : 4);
-  using Token = Tokens<kFp8, kHalf>;
+  using Token = Tokens<kFp8, kMeet>;
 
   Work& work;
   Slices& slices;
@@ -164,7 +166,7 @@ struct StreamTask {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         float scale = Work::kPaired && result_row(i) >= T.rows / 2 ? scales.v[1] : scales.v[0];
-        if constexpr (!kHalf) scale *= kFp8Unscale;
+        if constexpr (kMeet == Meet::bf16) scale *= kFp8Unscale;
         if constexpr (kHalf || S.format == kFp8Activations)
           scale *= tokens.results[i % Token::kResults];
         sum[i] += d[i] * scale;

@@ -16,9 +16,13 @@ FSE_D void load_rows(Vec16 (&rows)[kRowParts], const char* slot, int half) {
   }
 }
 
-// This lane's activations of one slice of one token: 2 vectors beside 16-bit weights, 4 beside fp8.
-// kHalf: bf16 activations brought to f16, to meet fp8 weights unpacked to f16.
-template <bool kFp8Weights, bool kHalf>
+// What fp8 weights are brought to, and the activations they meet with them: bf16, f16, or nothing
+// at all where the matrix unit takes codes.
+enum class Meet { bf16, half, codes };
+
+// This lane's activations of one slice of one token: 2 vectors beside 16-bit weights, 4 beside fp8
+// (of which codes fill 2).
+template <bool kFp8Weights, Meet kMeet>
 struct Tokens {
   static constexpr int kVectors = kFp8Weights ? 4 : 2;
   static constexpr int kResults = kWave == 32 ? 2 : 1;  // columns a lane has results of
@@ -27,10 +31,10 @@ struct Tokens {
   float results[kResults];  // of the columns of its results
 };
 
-template <bool kFp8Weights, bool kHalf>
-FSE_D void load_tokens(Tokens<kFp8Weights, kHalf>& to, const u16* row, int slice, int columns) {
+template <bool kFp8Weights, Meet kMeet>
+FSE_D void load_tokens(Tokens<kFp8Weights, kMeet>& to, const u16* row, int slice, int columns) {
 #pragma unroll
-  for (int i = 0; i < Tokens<kFp8Weights, kHalf>::kVectors; ++i) {
+  for (int i = 0; i < Tokens<kFp8Weights, kMeet>::kVectors; ++i) {
     const int k = kFp8Weights ? slice * 128 + (i >> 1) * 64 + mma_chunk() * 16 + (i & 1) * 8
                               : slice * 64 + i * 32 + mma_chunk() * 8;
     to.v[i] = row && k < columns ? load16(row + k) : zero16();
@@ -69,10 +73,25 @@ FSE_D int largest_exponent(const Vec16 (&v)[4]) {
                           7);
 }
 
-// activations=fp8: one scale per token and 128 columns, which is one slice; the values stay bf16.
-FSE_D float quantise(Vec16 (&v)[4]) {
+// activations=fp8: one scale per token and 128 columns, which is one slice.
+FSE_D float slice_scale(const Vec16 (&v)[4]) {
   const float m = largest_in_slice(v);
-  const float scale = m > 0 ? m * (1.f / 448.f) : 1.f, inverse = 1.f / scale;
+  return m > 0 ? m * (1.f / kE4m3Largest) : 1.f;
+}
+// Codes, those of half a slice in each of the first two vectors.
+FSE_D float quantise_to_codes(Vec16 (&v)[4]) {
+  const float scale = slice_scale(v), inverse = 1.f / scale;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {  // in place: what is read lies at or behind what is written
+    const u32 first = v[i >> 1].w[2 * (i & 1)], second = v[i >> 1].w[2 * (i & 1) + 1];
+    v[i >> 2].w[i & 3] = e4m3_codes(low_bf16(first) * inverse, high_bf16(first) * inverse,
+                                    low_bf16(second) * inverse, high_bf16(second) * inverse);
+  }
+  return scale;
+}
+// The values stay bf16.
+FSE_D float quantise(Vec16 (&v)[4]) {
+  const float scale = slice_scale(v), inverse = 1.f / scale;
 #pragma unroll
   for (int i = 0; i < 16; ++i) {
     u32& two = v[i >> 2].w[i & 3];
@@ -103,23 +122,27 @@ FSE_D float to_half(Vec16 (&v)[4], bool rescale) {
 }
 
 // Brings tokens into the form the weights are multiplied in.
-template <Shape S, int kOp, bool kHalf>
-FSE_D void prepare(Tokens<true, kHalf>& t) {
+template <Shape S, int kOp, Meet kMeet>
+FSE_D void prepare(Tokens<true, kMeet>& t) {
+  constexpr bool kHalf = kMeet == Meet::half;
   t.scale = 1;
-  if constexpr (S.format == kFp8Activations) t.scale = quantise(t.v);
+  if constexpr (kMeet == Meet::codes)
+    t.scale = quantise_to_codes(t.v);
+  else if constexpr (S.format == kFp8Activations)
+    t.scale = quantise(t.v);
   if constexpr (kHalf) {
     t.scale *= to_half(t.v, S.format != kFp8Activations);
-  } else {
+  } else if constexpr (kMeet == Meet::bf16) {
 #pragma unroll
     for (Vec16& v : t.v) v = scale_tokens(v);
   }
   if constexpr (kHalf || S.format == kFp8Activations)
 #pragma unroll
-    for (int i = 0; i < Tokens<true, kHalf>::kResults; ++i)
+    for (int i = 0; i < Tokens<true, kMeet>::kResults; ++i)
       t.results[i] = shfl(t.scale, kWave == 32 ? 4 * result_column(i) : result_column(i));
 }
-template <Shape S, int kOp, bool kHalf>
-FSE_D void prepare(Tokens<false, kHalf>& t) {
+template <Shape S, int kOp, Meet kMeet>
+FSE_D void prepare(Tokens<false, kMeet>& t) {
   if constexpr (kOp == kGate && S.format == kF16)  // the router is bf16 in f16 layers too
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -132,13 +155,16 @@ FSE_D void prepare(Tokens<false, kHalf>& t) {
 // One slice: d += rows x tokens, fp8 without its block scale. kF16Weights: both are f16 in memory.
 template <bool kF16Weights>
 FSE_D void multiply_slice(float (&d)[4], const Vec16 (&rows)[2][kRowParts],
-                          const Tokens<false, false>& t) {
+                          const Tokens<false, Meet::bf16>& t) {
   multiply<kF16Weights>(d, rows[0], t.v[0]);
   multiply<kF16Weights>(d, rows[1], t.v[1]);
 }
-template <bool kF16Weights, bool kHalf>
+template <bool kF16Weights, Meet kMeet>
 FSE_D void multiply_slice(float (&d)[4], const Vec16 (&rows)[2][kRowParts],
-                          const Tokens<true, kHalf>& t) {
+                          const Tokens<true, kMeet>& t) {
+  constexpr bool kHalf = kMeet == Meet::half;
+  if constexpr (kMeet == Meet::codes)
+    return multiply_codes(d, {rows[0][0], rows[1][0]}, {t.v[0], t.v[1]});
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     Vec16 first[kRowParts], second[kRowParts];

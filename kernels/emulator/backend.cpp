@@ -23,7 +23,7 @@ class Emulator final : public Backend {
   Emulator(DeviceInfo device, const BackendConfig& config)
       : device_(std::move(device)),
         host_threads_(config.compile_threads),
-        instances_(std::make_shared<HostInstances>(config, device_.wave)) {}
+        instances_(std::make_shared<HostInstances>(config, device_.arch)) {}
   const DeviceInfo& device() const override { return device_; }
   std::unique_ptr<Session> open(const LayerPlan& plan, std::vector<LayerWeights> sets) override {
     return std::make_unique<EmulatorSession>(instances_, device_, host_threads_, plan,

@@ -34,6 +34,7 @@ Group& group(Machine* m) {
 }
 
 int shuffle(Machine* m, int value, int lane, const Where& at) {
+  group(m).check_lane(lane, at);
   Shuffle mine{value, lane};
   group(m).meet_wave(
       mine,
@@ -62,6 +63,11 @@ unsigned long long vote(Machine* m, bool value, const Where& at) {
 void set_calls(Machine& machine) {
   machine.block_sync = [](Machine* m, const Where& at) { group(m).meet_block(at); };
   machine.wave_sync = [](Machine* m, const Where& at) { group(m).meet_wave(at); };
+  machine.wave_index = [](Machine* m, const Where& at) {
+    int nothing = 0;
+    group(m).meet_wave(
+        nothing, [](std::span<int* const>) {}, at);
+  };
   machine.shuffle = shuffle;
   machine.vote = vote;
   machine.multiply = [](Machine* m, MatrixForm form, MatrixElement element, Matrix* mine,
@@ -146,6 +152,13 @@ std::string Group::name_of(const Fiber& fiber) const {
 void Group::fault(const std::string& what) {
   if (failure_.empty()) failure_ = fmt::format("{}: {}", name_of(now()), what);
   leave(State::waiting);
+}
+
+// AMD and NVIDIA would take it modulo the wave: a kernel that means that says so.
+void Group::check_lane(int lane, const Where& where) {
+  if (lane < 0 || lane >= launch_.wave)
+    fault(fmt::format("{} from lane {} of {} at {}", where.operation, lane, launch_.wave,
+                      to_text(where)));
 }
 
 void Group::leave(State state) {

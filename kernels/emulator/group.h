@@ -75,6 +75,7 @@ class Group : public Machine {
   void access(const char* at, int bytes, bool store, const void* code);
   void copy(void* to, const void* from, int bytes, const Where&);
   void wait_copies(int pending);
+  void check_lane(int lane, const Where&);
   void leave(State);
   void moved() { progress_ = true; }
   Fiber& now() { return fibers_[static_cast<size_t>(now_)]; }

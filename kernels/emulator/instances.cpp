@@ -10,6 +10,7 @@
 
 #include "core/outcome.h"
 #include "kernels/emulator/program.h"
+#include "kernels/gpu/layer.h"
 
 namespace fse {
 
@@ -39,7 +40,7 @@ std::string source_of(const std::vector<JitRequest>& requests) {
 
 }  // namespace
 
-HostInstances::HostInstances(const BackendConfig& config, int wave)
+HostInstances::HostInstances(const BackendConfig& config, const std::string& arch)
     : root_(fs::absolute(config.device_dir).parent_path().parent_path()),
       cache_dir_(config.cache_dir),
       temporary_(config.cache_dir.empty()),
@@ -56,7 +57,8 @@ HostInstances::HostInstances(const BackendConfig& config, int wave)
                "-ffp-contract=off",
                "-fno-gnu-unique",
                "-fvisibility=hidden",
-               fmt::format("-DFSE_HOST_WAVE={}", wave)} {
+               fmt::format("-DFSE_HOST_WAVE={}", typical_gpu(arch).wave),
+               "-DFSE_HOST_GFX=0" + (arch.starts_with("gfx") ? "x" + arch.substr(3) : "")} {
   // Without calls at the ends of functions: an exception could not leave them.
   if (compiler().starts_with("Clang"))
     options_.insert(options_.end(), {"-mllvm", "-tsan-instrument-func-entry-exit=0"});

@@ -24,7 +24,8 @@ struct Machine;
 class HostInstances {
  public:
   using Run = void (*)(gpu::host::Machine*, const gpu::Args*);
-  HostInstances(const BackendConfig&, int wave);
+  // For "gfx942", "sm_90": its wave and what its matrix unit can do are compiled in.
+  HostInstances(const BackendConfig&, const std::string& arch);
 
   // Compiles what is not loaded yet, all of it in one translation unit: the headers are most of the
   // work. Throws AttemptError(compile_failed) with the compiler's first error.

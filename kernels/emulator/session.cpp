@@ -10,6 +10,7 @@
 #include "core/outcome.h"
 #include "core/weights_layout.h"
 #include "kernels/emulator/machine.h"
+#include "kernels/gpu/device_weights.h"
 #include "kernels/gpu/layer.h"
 #include "kernels/guard.h"
 #include "kernels/hip/convert.h"
@@ -25,6 +26,7 @@ EmulatorSession::EmulatorSession(std::shared_ptr<HostInstances> instances, const
       plan_(plan),
       sets_(std::move(sets)) {
   check(!sets_.empty(), "a session has at least one weight set");
+  for (LayerWeights& set : sets_) set = device_weights(set, fp8_of(device.arch));
   for (const Buffer& b : plan_.buffers) {
     Memory& m = memory_[static_cast<size_t>(b.id)];
     m.bytes.assign(static_cast<size_t>(b.bytes() + 2 * kGuardBytes), kGuard);

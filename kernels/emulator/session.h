@@ -39,7 +39,7 @@ class EmulatorSession final : public Session {
   const DeviceInfo device_;
   const int host_threads_;
   const LayerPlan plan_;
-  const std::vector<LayerWeights> sets_;
+  std::vector<LayerWeights> sets_;  // in the device's fp8
   std::array<Memory, kBufCount> memory_;
   std::array<unsigned, gpu::kBarrierWords> barrier_{};
   uint64_t seed_ = 1;  // another order of threads in every launch

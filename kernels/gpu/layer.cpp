@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "kernels/gpu/device_weights.h"
 
 namespace fse {
 
@@ -101,16 +102,22 @@ struct ArchFacts {
   int compute_units;
   int64_t memory_bytes, llc_bytes, lds_bytes;
   int wave;
-  bool fp8;  // the matrix units multiply e4m3
+  Fp8 fp8;
 };
 constexpr std::array<ArchFacts, 7> kArchs{
-    {{"gfx90a", "MI250X", 110, 64 * kGiB, 8 * kMiB, 64 * kKiB, 64, false},
-     {"gfx942", "MI300X", 304, 192 * kGiB, 256 * kMiB, 64 * kKiB, 64, true},
-     {"gfx950", "MI355X", 256, 288 * kGiB, 256 * kMiB, 160 * kKiB, 64, true},
-     {"sm_80", "A100", 108, 80 * kGiB, 40 * kMiB, 163 * kKiB, 32, false},
-     {"sm_89", "L40S", 142, 48 * kGiB, 96 * kMiB, 99 * kKiB, 32, true},
-     {"sm_90", "H100", 132, 80 * kGiB, 50 * kMiB, 227 * kKiB, 32, true},
-     {"sm_100", "B200", 148, 180 * kGiB, 126 * kMiB, 227 * kKiB, 32, true}}};
+    {{"gfx90a", "MI250X", 110, 64 * kGiB, 8 * kMiB, 64 * kKiB, 64, Fp8::none},
+     {"gfx942", "MI300X", 304, 192 * kGiB, 256 * kMiB, 64 * kKiB, 64, Fp8::e4m3fnuz},
+     {"gfx950", "MI355X", 256, 288 * kGiB, 256 * kMiB, 160 * kKiB, 64, Fp8::e4m3fn},
+     {"sm_80", "A100", 108, 80 * kGiB, 40 * kMiB, 163 * kKiB, 32, Fp8::none},
+     {"sm_89", "L40S", 142, 48 * kGiB, 96 * kMiB, 99 * kKiB, 32, Fp8::e4m3fn},
+     {"sm_90", "H100", 132, 80 * kGiB, 50 * kMiB, 227 * kKiB, 32, Fp8::e4m3fn},
+     {"sm_100", "B200", 148, 180 * kGiB, 126 * kMiB, 227 * kKiB, 32, Fp8::e4m3fn}}};
+
+std::vector<DType> dtypes_of(const ArchFacts& facts) {
+  std::vector<DType> dtypes{DType::bf16, DType::f16};
+  if (facts.fp8 != Fp8::none) dtypes.push_back(DType::fp8_block128);
+  return dtypes;
+}
 
 }  // namespace
 
@@ -127,10 +134,10 @@ DeviceInfo typical_gpu(const std::string& arch) {
             .compute_units = facts.compute_units,
             .memory_bytes = facts.memory_bytes,
             .llc_bytes = facts.llc_bytes,
-            .dtypes = {DType::bf16, DType::f16, DType::fp8_block128},
+            .dtypes = dtypes_of(facts),
             .graph = true,
             .experts_fused = true,
-            .fp8_activations = facts.fp8,
+            .fp8_activations = facts.fp8 != Fp8::none,
             .half_activations = true,
             .wave = facts.wave,
             .lds_bytes = facts.lds_bytes,
@@ -138,6 +145,12 @@ DeviceInfo typical_gpu(const std::string& arch) {
             .dependent_launch = nvidia && arch != "sm_80" && arch != "sm_89"};
   }
   fail_usage(fmt::format("architecture {}: expected one of {}", arch, known));
+}
+
+Fp8 fp8_of(const std::string& arch) {
+  for (const ArchFacts& facts : kArchs)
+    if (facts.arch == arch) return facts.fp8;
+  return Fp8::e4m3fn;
 }
 
 int64_t gpu_llc_bytes(const std::string& arch, int64_t reported_l2) {

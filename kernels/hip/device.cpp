@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/outcome.h"
+#include "kernels/gpu/device_weights.h"
 #include "kernels/gpu/layer.h"
 
 namespace fse {
@@ -95,33 +96,15 @@ namespace {
 
 struct Interval {
   const std::byte *begin, *end;
+  WeightPart::Kind kind;
 };
-
-void add(std::vector<Interval>& list, const void* begin, int64_t bytes) {
-  const auto* at = static_cast<const std::byte*>(begin);
-  if (at && bytes > 0) list.push_back({at, at + bytes});
-}
-
-// What LayerWeights points to, shapes as in core/weights.h.
-void add_set(std::vector<Interval>& list, const LayerWeights& w) {
-  const LayerSpec& layer = w.layer;
-  const int64_t hidden = layer.hidden, width = w.shard.intermediate;
-  const int64_t experts = layer.routing.experts + w.shard.slots;
-  const int64_t gate_rows = layer.routing.experts + layer.gate_rows();
-  add(list, w.router, gate_rows * hidden * element_bytes(router_dtype(layer)));
-  add(list, w.selection_bias, int64_t{layer.routing.experts} * 4);
-  add(list, w.gate_up, experts * 2 * width * hidden * element_bytes(layer.dtype));
-  add(list, w.down, experts * hidden * width * element_bytes(layer.dtype));
-  add(list, w.gate_up_scale, experts * 2 * scale_blocks(width) * scale_blocks(hidden) * 4);
-  add(list, w.down_scale, experts * scale_blocks(hidden) * scale_blocks(width) * 4);
-}
 
 std::vector<Interval> merged(std::vector<Interval> list) {
   std::sort(list.begin(), list.end(),
             [](const Interval& a, const Interval& b) { return a.begin < b.begin; });
   std::vector<Interval> result;
   for (const Interval& next : list) {
-    if (!result.empty() && next.begin <= result.back().end)
+    if (!result.empty() && next.begin <= result.back().end && next.kind == result.back().kind)
       result.back().end = std::max(result.back().end, next.end);
     else
       result.push_back(next);
@@ -129,12 +112,27 @@ std::vector<Interval> merged(std::vector<Interval> list) {
   return result;
 }
 
+// To the device, converted on the way where its fp8 is another, a piece at a time.
+void copy_part(const HipDevice& gpu, std::byte* device, const Interval& part, Fp8 fp8) {
+  constexpr int64_t kPiece = 64 << 20;
+  const int64_t bytes = part.end - part.begin;
+  if (fp8 != Fp8::e4m3fnuz || part.kind == WeightPart::Kind::plain)
+    return gpu.copy(device, part.begin, bytes, hipMemcpyHostToDevice);
+  for (int64_t at = 0; at < bytes; at += kPiece) {
+    const int64_t size = std::min(kPiece, bytes - at);
+    std::vector<std::byte> piece(part.begin + at, part.begin + at + size);
+    convert_part(part.kind, fp8, piece);
+    gpu.copy(device + at, piece.data(), size, hipMemcpyHostToDevice);
+  }
+}
+
 }  // namespace
 
 DeviceCopy::DeviceCopy(const HipDevice& gpu, const std::vector<LayerWeights>& sets) {
   std::vector<Interval> list;
   for (const LayerWeights& set : sets) {
-    add_set(list, set);
+    for (const WeightPart& part : weight_parts(set))
+      list.push_back({part.begin, part.begin + part.bytes, part.kind});
     owners_.push_back(set.owner);
   }
   for (const Interval& part : merged(std::move(list))) {
@@ -142,7 +140,7 @@ DeviceCopy::DeviceCopy(const HipDevice& gpu, const std::vector<LayerWeights>& se
     const auto offset = static_cast<int64_t>(reinterpret_cast<uintptr_t>(part.begin) % 256);
     DeviceMemory memory = allocate(bytes + offset);
     auto* device = static_cast<std::byte*>(memory.get()) + offset;
-    gpu.copy(device, part.begin, bytes, hipMemcpyHostToDevice);
+    copy_part(gpu, device, part, fp8_of(gpu.info().arch));
     ranges_.push_back({part.begin, bytes, std::move(memory), device});
   }
 }

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "experiments/sweep.h"
+#include "kernels/gpu/layer.h"
 #include "tests/core/store_fixture.h"
 #include "tests/core/trace_fixture.h"
 
@@ -68,6 +69,29 @@ TEST_CASE("without a shared expert the shared axis is one value, in the baseline
     }
   }
   CHECK(baselines(e) == std::vector<std::string>(2, "separate/unfused/none/staged/stream"));
+}
+
+TEST_CASE("fp8 on a GPU without it is refused, or runs as bf16 where the sweep says so") {
+  const DeviceInfo mi250 = typical_gpu("gfx90a");
+  const std::string fp8 = "dtypes: [bf16, fp8_block128]\nactivations: [bf16, fp8]\n";
+  const std::string bf16_only = "variants: {gate: fused, topk: fused, shared: slot}\n";
+  const Expansion refused = expand_text(sweep("qwen3-next-80b-a3b", fp8 + bf16_only), mi250);
+  int fp8_cases = 0;
+  for (const CaseRecord& record : refused.cases) {
+    if (record.spec.layer.dtype != DType::fp8_block128) continue;
+    ++fp8_cases;
+    CHECK(record.state == CaseState::refused);
+    CHECK(record.reason.find("the matrix units of gfx90a have no fp8; without_fp8: bf16") !=
+          std::string::npos);
+  }
+  CHECK(fp8_cases > 0);
+  const Expansion all =
+      expand_text(sweep("qwen3-next-80b-a3b", fp8 + bf16_only + "without_fp8: bf16\n"), mi250);
+  for (const CaseRecord& record : all.cases) CHECK(record.spec.layer.dtype == DType::bf16);
+  CHECK(all.notes ==
+        std::vector<std::string>{"note: gfx90a has no fp8: fp8_block128 runs as bf16"});
+  const Expansion bf16 = expand_text(sweep("qwen3-next-80b-a3b", bf16_only), mi250);
+  CHECK(count(all, CaseState::pending) == count(bf16, CaseState::pending));  // each once
 }
 
 TEST_CASE("a shared expert that is asked for and not there is told") {

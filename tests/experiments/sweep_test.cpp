@@ -190,7 +190,7 @@ TEST_CASE("errors say where, what and what was expected") {
       {"",
        "q.yaml:1:1: the sweep is empty, expected a map with keys from study, models, device, "
        "dtypes, activations, tokens, tp, routing, seeds, variants, baseline, tune, tiles, measure, "
-       "serving"},
+       "serving, without_fp8"},
       {"study: &a s\nmodels: [m]\ntokens: [1]\n",
        "q.yaml:1:8: an anchor (&name), expected a plain value: a sweep uses no anchors"},
       {"study: !!str s\nmodels: [m]\ntokens: [1]\n",

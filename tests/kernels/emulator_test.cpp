@@ -1,11 +1,15 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <bit>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "core/dtype.h"
+#include "core/e4m3fnuz.h"
 #include "core/outcome.h"
 #include "kernels/emulator/backend.h"
 #include "kernels/emulator/instances.h"
@@ -19,15 +23,18 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kKernels[] = {
-    "product",    "reverse<true>",   "reverse<false>",    "overflow",     "copies_too_far",
-    "unwritten",  "neighbour<true>", "neighbour<false>",  "overwritten",  "bytes_apart",
-    "off_by_one", "off_by_one_load", "stores_into_input", "divergent",    "two_barriers",
-    "two_places", "missing_lanes",   "copied<true>",      "copied<false>"};
+    "product",           "reverse<true>",   "reverse<false>",  "overflow",
+    "copies_too_far",    "unwritten",       "neighbour<true>", "neighbour<false>",
+    "overwritten",       "bytes_apart",     "off_by_one",      "off_by_one_load",
+    "stores_into_input", "divergent",       "two_barriers",    "two_places",
+    "missing_lanes",     "copied<true>",    "copied<false>",   "differing_trips",
+    "differing_ballots", "no_such_lane",    "code_values",     "unpacked_codes",
+    "codes_of",          "rounded_to_codes"};
 
 // The device headers and one more, whose kernels do wrong on purpose.
 class Faults {
  public:
-  explicit Faults(int wave) : wave_(wave) {
+  explicit Faults(const std::string& arch) : wave_(emulated_device(arch).wave) {
     const fs::path device = folder_.path() / "kernels" / "device";
     fs::create_directories(device.parent_path());
     fs::copy(fs::path(FSELAB_SOURCE_DIR) / "kernels" / "device", device);
@@ -35,7 +42,7 @@ class Faults {
     std::ifstream source(device / "faults.h");
     for (std::string line; std::getline(source, line);) lines_.push_back(line);
     instances_ = std::make_unique<HostInstances>(
-        BackendConfig{.device_dir = device, .cache_dir = FSELAB_TEST_CACHE}, wave);
+        BackendConfig{.device_dir = device, .cache_dir = FSELAB_TEST_CACHE}, arch);
     std::vector<JitRequest> all;
     for (const char* name : kKernels) all.push_back({"faults.h", std::string("fse::gpu::") + name});
     instances_->prepare(all);
@@ -96,10 +103,10 @@ bool has(const std::string& text, const std::string& part) {
 }  // namespace
 
 TEST_CASE("emulator: matrix instructions are the plain product, whichever element differs") {
-  for (const int wave : {32, 64}) {
-    CAPTURE(wave);
-    Faults faults(wave);
-    const int columns = wave == 32 ? 8 : 16;
+  for (const std::string& arch : emulated_archs()) {
+    CAPTURE(arch);
+    Faults faults(arch);
+    const int columns = arch == "sm_90" ? 8 : 16;
     faults.run("product");
     // Row r holds r * 8 + k, column c holds 1 at k == c and 2 at k == 31 - c: no two results agree.
     for (int r = 0; r < 16; ++r)
@@ -111,10 +118,72 @@ TEST_CASE("emulator: matrix instructions are the plain product, whichever elemen
   }
 }
 
+namespace {
+
+// Every value that has a code, the middle between any two and its neighbours, what saturates, NaN.
+std::vector<float> rounding_cases(float (*value_of)(uint8_t)) {
+  std::vector<float> all{0.f, 1e9f, INFINITY, std::nanf("")};
+  for (int code = 0; code < 127; ++code) {
+    const float low = value_of(static_cast<uint8_t>(code));
+    const float high = value_of(static_cast<uint8_t>(code + 1));
+    if (std::isnan(high)) continue;
+    const float middle = low + (high - low) / 2;
+    for (const float v :
+         {low, high, middle, std::nextafter(middle, low), std::nextafter(middle, high)})
+      all.push_back(v);
+  }
+  const size_t positive = all.size();
+  for (size_t i = 0; i < positive; ++i) all.push_back(-all[i]);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("emulator: fp8 conversions are those of the device's format, over all codes and cases") {
+  for (const std::string& arch : emulated_archs()) {
+    CAPTURE(arch);
+    Faults faults(arch);
+    const bool fnuz = arch == "gfx942";
+    const auto value_of = fnuz ? from_fp8_e4m3fnuz : from_fp8_e4m3fn;
+    const auto code_of = fnuz ? to_fp8_e4m3fnuz : to_fp8_e4m3fn;
+    for (const char* kernel : {"code_values", "unpacked_codes"}) {
+      CAPTURE(kernel);
+      faults.run(kernel);
+      for (int code = 0; code < 256; ++code) {
+        CAPTURE(code);
+        const float want = value_of(static_cast<uint8_t>(code));
+        const float is = faults.scores[static_cast<size_t>(code)];
+        if (!std::isnan(want))
+          CHECK(is == want);
+        else if (kernel == std::string("code_values"))
+          CHECK(std::isnan(is));
+      }
+    }
+    const std::vector<float> cases = rounding_cases(value_of);
+    for (size_t first = 0; first < cases.size(); first += 512) {
+      const size_t count = std::min<size_t>(512, cases.size() - first);
+      for (size_t i = 0; i < count; ++i) faults.in[i] = std::bit_cast<int>(cases[first + i]);
+      faults.run("codes_of");
+      for (size_t i = 0; i < count; ++i) {
+        CAPTURE(cases[first + i]);
+        const int code = code_of(cases[first + i]);
+        CHECK((faults.out[i] == code || (std::isnan(cases[first + i]) && (code | 0x80) == 0xff)));
+      }
+      faults.run("rounded_to_codes");
+      for (size_t i = 0; i < count; ++i) {
+        const float v = std::bit_cast<float>(faults.out[i]);
+        const float want = value_of(code_of(cases[first + i]));
+        CAPTURE(cases[first + i]);
+        CHECK((v == want || (std::isnan(v) && std::isnan(want))));
+      }
+    }
+  }
+}
+
 TEST_CASE("emulator: a removed barrier is a race under every seed") {
-  for (const int wave : {32, 64}) {
-    CAPTURE(wave);
-    Faults faults(wave);
+  for (const char* arch : {"sm_90", "gfx942"}) {
+    CAPTURE(arch);
+    Faults faults(arch);
     for (uint64_t seed = 1; seed < 6; ++seed) {
       CAPTURE(seed);
       faults.run("reverse<true>", seed);
@@ -131,9 +200,9 @@ TEST_CASE("emulator: a removed barrier is a race under every seed") {
 }
 
 TEST_CASE("emulator: a barrier of a wave orders its lanes only") {
-  for (const int wave : {32, 64}) {
-    CAPTURE(wave);
-    Faults faults(wave);
+  for (const char* arch : {"sm_90", "gfx942"}) {
+    CAPTURE(arch);
+    Faults faults(arch);
     faults.run("neighbour<true>");
     faults.run("bytes_apart");
     std::string error;
@@ -149,9 +218,9 @@ TEST_CASE("emulator: a barrier of a wave orders its lanes only") {
 }
 
 TEST_CASE("emulator: a copy is not there before it is waited for") {
-  for (const int wave : {32, 64}) {
-    CAPTURE(wave);
-    Faults faults(wave);
+  for (const char* arch : {"sm_90", "gfx942"}) {
+    CAPTURE(arch);
+    Faults faults(arch);
     for (size_t i = 0; i < 512; ++i) faults.in[i] = static_cast<int>(i);
     faults.run("copied<true>");
     CHECK(faults.in == faults.out);
@@ -165,9 +234,9 @@ TEST_CASE("emulator: a copy is not there before it is waited for") {
 }
 
 TEST_CASE("emulator: an access outside its memory is named with block, thread, file and line") {
-  for (const int wave : {32, 64}) {
-    CAPTURE(wave);
-    Faults faults(wave);
+  for (const char* arch : {"sm_90", "gfx942"}) {
+    CAPTURE(arch);
+    Faults faults(arch);
     CHECK(faults.error("overflow") ==
           "fse::gpu::overflow, block 0, thread 0: stores 1 bytes at byte 2048 of its 2048 bytes of "
           "LDS, at " +
@@ -190,9 +259,9 @@ TEST_CASE("emulator: an access outside its memory is named with block, thread, f
 }
 
 TEST_CASE("emulator: threads that do not come to the same place are named with both") {
-  for (const int wave : {32, 64}) {
-    CAPTURE(wave);
-    Faults faults(wave);
+  for (const char* arch : {"sm_90", "gfx942"}) {
+    CAPTURE(arch);
+    Faults faults(arch);
     const std::string divergent = faults.error("divergent");
     CHECK(has(divergent, "fse::gpu::divergent, block 0, thread "));
     CHECK(has(divergent, "waits in vain in block_sync at " + faults.line("!= 5) block_sync")));
@@ -201,6 +270,21 @@ TEST_CASE("emulator: threads that do not come to the same place are named with b
         has(faults.error("two_places"), "lanes of a wave meet in different places: it calls shfl"));
     CHECK(has(faults.error("missing_lanes"),
               "waits in vain in shfl at " + faults.line(">= 3) a.topk_ids")));
+  }
+}
+
+TEST_CASE("emulator: a wave operation in a loop that lanes leave at different times is an error") {
+  for (const std::string& arch : emulated_archs()) {
+    CAPTURE(arch);
+    Faults faults(arch);
+    for (uint64_t seed = 1; seed < 4; ++seed) {
+      CHECK(has(faults.error("differing_trips", seed),
+                "waits in vain in wave_index at " + faults.line("= wave_index();")));
+      CHECK(has(faults.error("differing_ballots", seed),
+                "waits in vain in ballot at " + faults.line("popcount(ballot(true))")));
+    }
+    CHECK(has(faults.error("no_such_lane"),
+              "shfl from lane " + std::to_string(emulated_device(arch).wave) + " of"));
   }
 }
 

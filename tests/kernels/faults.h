@@ -24,6 +24,32 @@ inline void product(const Args a) {
   for (int i = 0; i < 4; ++i) a.scores[result_row(i) * 16 + result_column(i)] = d[i];
 }
 
+// e4m3 as this device has it: the values of all codes, as two functions give them.
+inline void code_values(const Args a) {
+  for (int i = thread_index(); i < 256; i += block_threads())
+    a.scores[i] = e4m3_to_f32(static_cast<u8>(i));
+}
+inline void unpacked_codes(const Args a) {
+  if (thread_index() >= 16) return;
+  Vec16 codes = zero16(), values[2];
+  for (int i = 0; i < 16; ++i)
+    codes.w[i / 4] |= static_cast<u32>(16 * thread_index() + i) << 8 * (i % 4);
+  unpack_e4m3(codes, values[0], values[1]);
+  const float grow = kFp8Unscale == 1 ? 1.f : 0x1p120f;
+  for (int i = 0; i < 16; ++i)
+    a.scores[16 * thread_index() + i] =
+        grow * bf16_to_f32(static_cast<u16>(values[i / 8].w[i % 8 / 2] >> 16 * (i % 2)));
+}
+// What floats become.
+inline void codes_of(const Args a) {
+  for (int i = thread_index(); i < 512; i += block_threads())
+    a.topk_ids[i] = static_cast<int>(e4m3_code(__int_as_float(a.sorted_pairs[i])));
+}
+inline void rounded_to_codes(const Args a) {
+  for (int i = thread_index(); i < 512; i += block_threads())
+    a.topk_ids[i] = __float_as_int(round_to_e4m3(__int_as_float(a.sorted_pairs[i])));
+}
+
 template <bool kBarrier>
 void reverse(const Args a) {
   int* lds = reinterpret_cast<int*>(dynamic_lds());
@@ -106,6 +132,18 @@ inline void two_places(const Args a) {
 
 inline void missing_lanes(const Args a) {
   if (lane_index() >= 3) a.topk_ids[0] = shfl(1, 0);
+}
+
+// A wave operation in a loop that lanes leave at different times.
+inline void differing_trips(const Args a) {
+  for (int i = 0; i <= lane_index() % 2; ++i) a.topk_ids[thread_index()] = wave_index();
+}
+inline void differing_ballots(const Args a) {
+  for (int i = 0; i <= lane_index() % 2; ++i) a.topk_ids[thread_index()] = popcount(ballot(true));
+}
+
+inline void no_such_lane(const Args a) {
+  a.topk_ids[thread_index()] = shfl(thread_index(), lane_index() + 1);
 }
 
 }  // namespace fse::gpu

@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 // reads the file; and inline assembly or a builtin that only one of them knows.
 bool is_vendor_condition(const std::string& line) {
   static const std::regex conditional(
-      R"(^\s*#\s*(if|ifdef|ifndef|elif)\b.*(CUDA|NVCC|NVRTC|HIP|AMDGCN|AMDGPU|__gfx|FSE_NVIDIA|FSE_MFMA|FSE_MMA_SYNC))");
+      R"(^\s*#\s*(if|ifdef|ifndef|elif)\b.*(CUDA|NVCC|NVRTC|HIP|AMDGCN|AMDGPU|__gfx|FSE_GFX|FSE_NVIDIA|FSE_MFMA|FSE_MMA_SYNC))");
   return std::regex_search(line, conditional);
 }
 
