@@ -1,7 +1,7 @@
 #pragma once
 // Sorts pairs by expert, stable by pair: a counting sort in one block. Each wave owns a contiguous
 // part of the pairs and a row of counters, so that no order depends on timing.
-#include "kernels/device/gpu.h"
+#include "kernels/device/numbers.h"
 
 namespace fse::gpu {
 

@@ -160,16 +160,6 @@ FSE_D int first_bit(u64 v) {  // v != 0
 FSE_D u64 lanes_below() {
   return (1ull << lane_index()) - 1;
 }
-FSE_D float wave_sum(float v FSE_CALLED_AT) {
-#pragma unroll
-  for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, m FSE_PASS_ON);
-  return v;
-}
-FSE_D float wave_max(float v FSE_CALLED_AT) {
-#pragma unroll
-  for (int m = kWave / 2; m > 0; m /= 2) v = fmaxf(v, shfl_xor(v, m FSE_PASS_ON));
-  return v;
-}
 FSE_D u32 wave_max(u32 v FSE_CALLED_AT) {
 #if FSE_NVIDIA
   return __reduce_max_sync(~0u, v);
@@ -184,14 +174,6 @@ FSE_D u32 wave_max(u32 v FSE_CALLED_AT) {
 }
 FSE_D u32 wave_min(u32 v FSE_CALLED_AT) {
   return ~wave_max(~v FSE_PASS_ON);
-}
-FSE_D int wave_inclusive_sum(int v FSE_CALLED_AT) {
-#pragma unroll
-  for (int m = 1; m < kWave; m *= 2) {
-    const int below = shfl(v, lane_index() - m < 0 ? 0 : lane_index() - m FSE_PASS_ON);
-    if (lane_index() >= m) v += below;
-  }
-  return v;
 }
 // The lanes that hold the same value as this one.
 FSE_D u64 wave_match(int v FSE_CALLED_AT) {
@@ -229,13 +211,7 @@ FSE_D void wave_sync(FSE_CALLED) {
 #endif
 }
 
-// ---- barriers of the whole grid: all blocks are resident (cooperative launch). One counter each,
-// kBarrierStride words apart. Every launch uses the first and the last, each once. Nobody waits for
-// counters to become 0 again: block 0 clears the last one before it arrives at the first, and the
-// others behind the last, where nobody needs them any more.
-inline constexpr int kBarrierStride = 32;
-inline constexpr int kLastBarrier = kBarrierWords / kBarrierStride - 1;
-
+// A counter of all blocks: what was written before the addition is seen behind a load of its sum.
 FSE_D void add_release(unsigned* p) {
 #if FSE_HOST
   __atomic_fetch_add(p, 1u, __ATOMIC_RELEASE);
@@ -257,24 +233,6 @@ FSE_D unsigned load_acquire(const unsigned* p) {
 #else
   return __hip_atomic_load(p, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT);
 #endif
-}
-
-// What this block has written is seen by whoever waits at the same barrier.
-FSE_D void grid_arrive(unsigned* barriers, int which) {
-  block_sync();
-  if (thread_index() != 0) return;
-  if (which == 0 && block_index() == 0) barriers[kLastBarrier * kBarrierStride] = 0;
-  add_release(barriers + which * kBarrierStride);
-}
-FSE_D void grid_wait(unsigned* barriers, int which) {
-  if (thread_index() == 0) {
-    while (load_acquire(barriers + which * kBarrierStride) !=
-           static_cast<unsigned>(block_count())) {
-    }
-    if (which == kLastBarrier && block_index() == 0)
-      for (int i = 0; i < kLastBarrier; ++i) barriers[i * kBarrierStride] = 0;
-  }
-  block_sync();
 }
 
 // ---- a kernel that was launched while its predecessor ends

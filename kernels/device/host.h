@@ -62,6 +62,9 @@ inline float __expf(float v) {
 inline unsigned atomicOr(unsigned* p, unsigned v) {
   return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);
 }
+inline unsigned atomicAdd(unsigned* p, unsigned v) {
+  return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+}
 inline float __fadd_rn(float a, float b) {  // compiled without contraction or reordering
   return a + b;
 }

@@ -2,11 +2,13 @@
 // A layer in one cooperative launch: the ops of the staged form, with grid barriers for launches.
 // While blocks wait for the slowest, the weights of the next op are already on their way.
 #include "kernels/device/dispatch.h"
+#include "kernels/device/gate_few.h"
+#include "kernels/device/grid_barrier.h"
 #include "kernels/device/layer_tile.h"
 #include "kernels/device/owned.h"
 #include "kernels/device/rows.h"
 #include "kernels/device/stream.h"
-#include "kernels/device/topk.h"
+#include "kernels/device/topk_block.h"
 
 namespace fse::gpu {
 
@@ -14,10 +16,18 @@ namespace fse::gpu {
 // stores the same words: what it reads back is its own.
 template <LayerTile T, Shape S, class Store>
 FSE_D void route_tokens(const Args& a, char* lds, const Store& store) {
+  if constexpr (T.spread == 2) {
+#pragma unroll 1
+    for (i64 t = 0; t < a.n.tokens; ++t) {
+      if (t > 0) block_sync();  // what the waves told each other may be overwritten
+      topk_token_of_block<S, T.warps>(a, t, lds, store);
+    }
+    return;
+  }
   const int wave = wave_index();
   char* own = lds + wave * (topk_lds({0, T.warps}, S, a.r) / T.warps);
-  const int first = T.spread ? wave * block_count() + block_index() : wave;
-  const int stride = T.warps * (T.spread ? block_count() : 1);
+  const int first = T.spread == 1 ? wave * block_count() + block_index() : wave;
+  const int stride = T.warps * (T.spread == 1 ? block_count() : 1);
 #pragma unroll 1
   for (i64 t = first; t < a.n.tokens; t += stride) topk_token<S>(a, t, own, store);
 }
@@ -25,14 +35,15 @@ FSE_D void route_tokens(const Args& a, char* lds, const Store& store) {
 template <LayerTile T, Shape S>
 FSE_D void route(const Args& a, char* lds) {
   if constexpr (T.owned == 1) {
-    const int at = owned_layout(T, S, a.n, a.r).choices;
-    int* ids = reinterpret_cast<int*>(lds + at);
+    const OwnedLayout at = owned_layout(T, S, a.n, a.r);
+    OwnedSort<T>(a, lds, at).clear();
+    int* ids = reinterpret_cast<int*>(lds + at.choices);
     float* weights = reinterpret_cast<float*>(ids + a.n.tokens * a.n.choices);
     route_tokens<T, S>(a, lds, KeepChoice{a, ids, weights});
   } else {
     route_tokens<T, S>(a, lds, StoreChoice{a});
   }
-  if constexpr (T.spread != 0) {
+  if constexpr (T.spread == 1) {
     grid_arrive(a.barrier, 1);
     grid_wait(a.barrier, 1);
   } else {
@@ -60,8 +71,11 @@ template <LayerTile T, Shape S>
 __global__ void __launch_bounds__(T.warps* kWave, 1) layer(const Args a) {
   static_assert(why_not(T)[0] == 0, "layer: the tile is not legal, see why_not(LayerTile)");
   char* lds = dynamic_lds();
-  stream_op<gate_tile(T), S, kGate>(
-      a, lds, BuildFromOffsets<false, S>{lds}, [] {}, [] {});
+  if constexpr (T.owned == 1)
+    gate_few<T, S>(a, lds);
+  else
+    stream_op<gate_tile(T), S, kGate>(
+        a, lds, BuildFromOffsets<false, S>{lds}, [] {}, [] {});
   grid_arrive(a.barrier, 0);
   prefetch_slots<S>(a);
   grid_wait(a.barrier, 0);

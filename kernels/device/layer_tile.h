@@ -10,7 +10,8 @@ namespace fse::gpu {
 struct LayerTile {
   int owned;   // stage 2 adds up its output rows itself: 1 in registers, for up to 8 tokens, 2 in
                // LDS; 0: y and combine
-  int spread;  // 1: tokens are routed by different blocks, for one more grid barrier; 0: by each
+  int spread;  // 1: tokens are routed by different blocks, for one more grid barrier; 0: by each, a
+               // wave for each token; 2: by each, all waves for one token after the other
   int dense;   // stage 1, as in StreamTile
   int robin;   // both stages
   int warps;
@@ -34,13 +35,14 @@ constexpr FSE_HD int stage2_op(LayerTile t) {
 }
 // Waves that count pairs: one for each 256 of them, up to 4.
 constexpr FSE_HD int dispatch_waves(LayerTile t) {
-  return t.spread ? 4 : 1;
+  return t.spread == 1 ? 4 : 1;
 }
 constexpr FSE_HD const char* why_not(LayerTile t) {
   if (t.owned < 0 || t.owned > 2) return "owned is 0, 1 or 2";
-  if (t.spread < 0 || t.spread > 1) return "spread is 0 or 1";
+  if (t.spread < 0 || t.spread > 2) return "spread is 0, 1 or 2";
   if (t.owned == 1 && t.width != 8) return "owned=1: its 8 tokens are a unit's columns, width is 8";
-  if (t.owned == 1 && t.spread) return "owned=1: every block routes the tokens itself, spread is 0";
+  if (t.owned == 1 && t.spread == 1)
+    return "owned=1: every block routes the tokens itself, spread is 0 or 2";
   if (t.owned == 2 && t.dense) return "owned=2: units of gathered tokens, dense is 0";
   const char* gate = why_not(gate_tile(t));
   const char* stage1 = why_not(stage1_tile(t));
@@ -48,6 +50,11 @@ constexpr FSE_HD const char* why_not(LayerTile t) {
 }
 
 inline constexpr int kOwnedTokens = 8;
+inline constexpr int kBlockRoutedTokens = 8;  // spread=2
+
+constexpr FSE_HD int route_lds(LayerTile t, Shape s, Routing r) {
+  return larger(topk_lds({0, t.warps}, s, r), t.spread == 2 ? block_topk_lds(t.warps) : 0);
+}
 
 // Byte offsets in LDS where `owned`. Of what outlives an op: a token and a weight for each row of
 // the sorted pairs, and the units. Of what makes them: a bit per token and expert, the first row of
@@ -64,7 +71,7 @@ constexpr FSE_HD OwnedLayout owned_layout(LayerTile t, Shape s, Sizes n, Routing
   const StreamLayout stage2 = stream_layout(kOwnedStage2, stage2_tile(t), n);
   OwnedLayout l{};
   // The first tokens are routed when the last are not, so their choices lie behind the routing.
-  l.tokens = larger(larger(stage1.units, stage2.units), topk_lds({0, t.warps}, s, r));
+  l.tokens = larger(larger(stage1.units, stage2.units), route_lds(t, s, r));
   l.weights = l.tokens + 4 * pairs;
   l.units = ceil_div(l.weights + 4 * pairs, 8) * 8;
   l.bits = l.units + 8 * max_units(kStage2, stage2_tile(t), n);
@@ -79,7 +86,7 @@ constexpr FSE_HD int layer_lds(LayerTile t, Shape s, Sizes n, Routing r) {
   const int gate = stream_layout(kGate, gate_tile(t), n).total;
   const int stage1 = stream_layout(kStage1, stage1_tile(t), n).total;
   const int stage2 = stream_layout(stage2_op(t), stage2_tile(t), n).total;
-  const int route = topk_lds({0, t.warps}, s, r);
+  const int route = route_lds(t, s, r);
   const int sort =
       t.owned ? owned_layout(t, s, n, r).total : dispatch_lds({0, dispatch_waves(t)}, n);
   return larger(larger(gate, larger(stage1, stage2)), larger(route, sort));
@@ -87,7 +94,11 @@ constexpr FSE_HD int layer_lds(LayerTile t, Shape s, Sizes n, Routing r) {
 constexpr FSE_HD const char* why_not_here(LayerTile t, Shape s, Sizes n, Routing r, Limits d) {
   if (s.experts > kMaxExperts) return "more than 1024 experts";
   if (n.top_k > kMaxTopK) return "top_k above 32";
-  if (!t.spread && n.tokens > t.warps) return "spread: more tokens than warps";
+  if (!t.spread && n.tokens > t.warps) return "spread=0: more tokens than warps";
+  if (t.spread == 2 && n.tokens > kBlockRoutedTokens) return "spread=2: more than 8 tokens";
+  if (t.spread == 2 && r.groups > 1) return "spread=2: one wave chooses groups";
+  if (t.spread == 2 && n.top_k > ceil_div(s.experts, block_share(s, t.warps)))
+    return "spread=2: top_k above the number of warps that have experts";
   if (t.owned == 1 && n.tokens > kOwnedTokens) return "owned=1: more than 8 tokens";
   if (t.owned && ceil_div(s.hidden, 16) > d.compute_units)
     return "owned: more than 16 output rows per compute unit";

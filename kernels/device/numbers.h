@@ -1,5 +1,5 @@
 #pragma once
-// Conversions and functions that are the same on every device.
+// Conversions, functions and sums of a wave that are the same on every device.
 #include "kernels/device/gpu.h"
 
 namespace fse::gpu {
@@ -62,6 +62,27 @@ FSE_D float sigmoid(float v) {
 }
 FSE_D float silu(float v) {
   return v / (1.f + exp_fast(-v));
+}
+
+// ---- sums of a wave: every lane takes part
+
+FSE_D float wave_sum(float v FSE_CALLED_AT) {
+#pragma unroll
+  for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, m FSE_PASS_ON);
+  return v;
+}
+FSE_D float wave_max(float v FSE_CALLED_AT) {
+#pragma unroll
+  for (int m = kWave / 2; m > 0; m /= 2) v = fmaxf(v, shfl_xor(v, m FSE_PASS_ON));
+  return v;
+}
+FSE_D int wave_inclusive_sum(int v FSE_CALLED_AT) {
+#pragma unroll
+  for (int m = 1; m < kWave; m *= 2) {
+    const int below = shfl(v, lane_index() - m < 0 ? 0 : lane_index() - m FSE_PASS_ON);
+    if (lane_index() >= m) v += below;
+  }
+  return v;
 }
 
 }  // namespace fse::gpu

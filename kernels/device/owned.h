@@ -1,6 +1,7 @@
 #pragma once
 // The expert part of a layer of few tokens: every block sorts the pairs in LDS, and in stage 2 owns
 // 16 rows of the output, so that there is no y, no combine, and one grid barrier less.
+#include "kernels/device/grid_barrier.h"
 #include "kernels/device/layer_tile.h"
 #include "kernels/device/stream.h"
 
@@ -53,10 +54,6 @@ struct FewPairs {
   }
   FSE_D void mark() const {
     const int pairs = a.n.tokens * a.n.choices;
-#pragma unroll 1
-    for (int pair = lane_index(); pair < pairs; pair += kWave)
-      if (const int id = expert_of(pair); id >= 0) bits[id] = 0;
-    wave_sync();
 #pragma unroll 1
     for (int pair = lane_index(); pair < pairs; pair += kWave)
       if (const int id = expert_of(pair); id >= 0) atomicOr(bits + id, 1u << pair / a.n.choices);
@@ -133,10 +130,14 @@ struct OwnedSort {
     return ceil_div(rows, T.width);
   }
 
-  FSE_D void mark() const {
+  // All threads; owned=1: before the routing, whose barrier place() relies on.
+  FSE_D void clear() const {
 #pragma unroll 1
     for (int i = thread_index(); i < a.n.expert_count * token_words(a.n); i += block_threads())
       bits[i] = 0;
+  }
+  FSE_D void mark() const {
+    clear();
     block_sync();
     for_each_pair([&](int, int token, int id) { atomicOr(of(id) + token / 32, 1u << token % 32); });
     block_sync();
@@ -176,6 +177,7 @@ struct OwnedSort {
   // All of it; returns the number of units.
   FSE_D int place() const {
     int count = 0;
+    if (T.owned == 1 && a.n.tokens == 1) return place_one();
     if constexpr (T.owned == 1) {
       if (wave_index() == 0) {
         const FewPairs few{a, ids, bits, first_rows, units, scratch};
@@ -190,6 +192,18 @@ struct OwnedSort {
     }
     place_pairs();
     return count;
+  }
+  // One token's choices are units as they come.
+  FSE_D int place_one() const {
+#pragma unroll 1
+    for (int i = thread_index(); i < a.n.choices; i += block_threads()) {
+      units[2 * i] = static_cast<u32>(ids[i]) | 1u << 16 | 1u << 24;
+      units[2 * i + 1] = static_cast<u32>(i);
+      tokens[i] = 0;
+      weights[i] = choice_weights[i];
+    }
+    block_sync();
+    return a.n.choices;
   }
   FSE_D void place_pairs() const {
     for_each_pair([&](int pair, int token, int id) {

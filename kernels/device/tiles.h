@@ -202,6 +202,14 @@ constexpr FSE_HD int topk_lds(TopkTile t, Shape s, Routing r) {
   const int groups = r.groups > 1 ? 4 * (s.experts + r.groups) : 0;
   return t.warps * larger(kCandidateBytes, groups);
 }
+// Routing by a whole block: experts of each of its waves.
+constexpr FSE_HD int block_share(Shape s, int waves) {
+  return ceil_div(s.experts, waves);
+}
+// Three words per wave, four more for the rounds, a count, and five words for each candidate.
+constexpr FSE_HD int block_topk_lds(int waves) {
+  return 4 * (7 * waves + 1 + 5 * 64);
+}
 constexpr FSE_HD const char* why_not_here(TopkTile t, Shape s, Sizes n, Routing r, Limits d) {
   if (s.experts > kMaxExperts) return "more than 1024 experts";
   if (n.top_k > kMaxTopK) return "top_k above 32";

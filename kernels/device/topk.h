@@ -25,6 +25,18 @@ FSE_D void weigh_shared(const Args& a, i64 token, float logit, const Store& stor
     a.shared_weight[token] = weight;
 }
 
+// A wave: lane j has the j-th choice, with its logit.
+template <class Store>
+FSE_D void store_choice(const Args& a, i64 token, const ScoreRule& rule, int id, float logit,
+                        const Store& store) {
+  const bool mine = lane_index() < a.n.top_k;
+  const float score = mine ? score_of(rule, logit) : 0.f;
+  float weight = score == score ? score : 0.f;
+  const float sum = wave_sum(weight);
+  if (a.r.renormalize) weight /= sum + 1e-20f;  // core/routing.h: what is all 0 stays 0
+  if (mine) store(token, lane_index(), id, weight * a.r.scaling);
+}
+
 template <Shape S, class Store>
 FSE_D void topk_token(const Args& a, i64 token, char* lds, const Store& store) {
   const float* logits = a.router_logits + token * a.n.logits_stride;
@@ -34,12 +46,7 @@ FSE_D void topk_token(const Args& a, i64 token, char* lds, const Store& store) {
   // Renormalised weights do not depend on the sum over all experts.
   const ScoreRule rule = score_rule<S>(a, values, !a.r.renormalize || !selects_by_logit(a));
   const int id = choose_experts<S, false>(a, rule, values, lds);
-  const bool mine = lane_index() < a.n.top_k;
-  const float score = mine ? score_of(rule, logits[id]) : 0.f;
-  float weight = score == score ? score : 0.f;
-  const float sum = wave_sum(weight);
-  if (a.r.renormalize) weight /= sum + 1e-20f;  // core/routing.h: what is all 0 stays 0
-  if (mine) store(token, lane_index(), id, weight * a.r.scaling);
+  store_choice(a, token, rule, id, lane_index() < a.n.top_k ? logits[id] : 0.f, store);
   weigh_shared(a, token, shared_logit, store);
 }
 

@@ -96,21 +96,31 @@ FSE_D bool selects_by_logit(const Args& a) {
   return !a.selection_bias && !(a.r.groups > 1 && a.r.sum_of_top2);
 }
 
+FSE_D bool orders_by_logit(const Args& a, const ScoreRule& rule) {
+  return selects_by_logit(a) && (rule.sigmoid || fabsf(rule.largest) < infinity());
+}
+struct KeyLimits {
+  float floor, ceiling;
+  FSE_D explicit KeyLimits(const ScoreRule& rule)
+      : floor(rule.sigmoid ? -87.f : rule.largest - 745.2f),
+        ceiling(rule.sigmoid ? 36.7f : infinity()) {}
+  FSE_D float clamp(float logit) const {  // NaN stays NaN
+    return logit == logit ? fminf(fmaxf(logit, floor), ceiling) : logit;
+  }
+};
+
 // What experts are ordered by; -inf where the value is NaN. kScored: values are scores, not logits.
 template <Shape S, bool kScored>
 FSE_D void selection_keys(float (&keys)[LaneExperts<S>::kCount], const Args& a,
                           const ScoreRule& rule, const LaneValues<S>& values) {
   using Experts = LaneExperts<S>;
-  const bool by_logit =
-      !kScored && selects_by_logit(a) && (rule.sigmoid || fabsf(rule.largest) < infinity());
+  const bool by_logit = !kScored && orders_by_logit(a, rule);
 #pragma unroll
   for (int i = 0; i < Experts::kCount; ++i) keys[i] = values.v[i];
   if (by_logit) {  // the common case stays short: code that runs once is fetched once
-    const float floor = rule.sigmoid ? -87.f : rule.largest - 745.2f;
-    const float ceiling = rule.sigmoid ? 36.7f : infinity();
+    const KeyLimits limits(rule);
 #pragma unroll
-    for (int i = 0; i < Experts::kCount; ++i)
-      if (keys[i] == keys[i]) keys[i] = fminf(fmaxf(keys[i], floor), ceiling);
+    for (float& key : keys) key = limits.clamp(key);
   } else if (!kScored) {
     for_each_value(keys, [&](float logit) { return score_of(rule, logit); });
   }

@@ -47,10 +47,14 @@ void stores_range(void* at, unsigned long bytes) {
 void starts() FSE_WATCHED(init);
 void starts() {}
 
-// The only atomic accesses are those of grid barriers.
+// Atomic accesses do not race with each other: those of grid barriers, and sets and counts in LDS.
 unsigned adds(unsigned* at, unsigned v, int) FSE_WATCHED(atomic32_fetch_add);
 unsigned adds(unsigned* at, unsigned v, int) {
   return __atomic_fetch_add(at, v, __ATOMIC_SEQ_CST);
+}
+unsigned sets(unsigned* at, unsigned v, int) FSE_WATCHED(atomic32_fetch_or);
+unsigned sets(unsigned* at, unsigned v, int) {
+  return __atomic_fetch_or(at, v, __ATOMIC_SEQ_CST);
 }
 unsigned loads_atomic(const unsigned* at, int) FSE_WATCHED(atomic32_load);
 unsigned loads_atomic(const unsigned* at, int) {

@@ -13,9 +13,9 @@ namespace {
 // Axes in the order of LayerTile's fields. Fewer values than the streaming kernels offer each: the
 // stages share theirs, and what keeps the memory busy alone does so here.
 const std::vector<Axis> kLayerAxes{
-    {"owned", {0, 1, 2}},       {"spread", {0, 1}}, {"dense", {0, 1}},
-    {"robin", {0, 1, 2, 4, 8}}, {"warps", {8, 16}}, {"split", {2, 4, 8, 16}},
-    {"ring", {2, 3, 4}},        {"rows", {4, 8}},   {"width", {8, 16, 32, 64}}};
+    {"owned", {0, 1, 2}},       {"spread", {0, 1, 2}}, {"dense", {0, 1}},
+    {"robin", {0, 1, 2, 4, 8}}, {"warps", {8, 16}},    {"split", {2, 4, 8, 16}},
+    {"ring", {2, 3, 4}},        {"rows", {4, 8}},      {"width", {8, 16, 32, 64}}};
 
 gpu::LayerTile layer_tile(const Tile& t) {
   return {.owned = t.at("owned"),
@@ -53,7 +53,8 @@ int stage2_split(const LayerPlan& p, int warps) {
   return split;
 }
 
-// Few tokens are routed by every block, which saves a barrier; more than there are warps, spread.
+// Few tokens are routed by every block, which saves a barrier, one or two by all of its waves
+// together; more than there are warps, spread.
 // Up to 64 tokens a block owns rows of the output, where it has the LDS for their sums. Smaller
 // blocks and rings where the device has less LDS.
 Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
@@ -65,9 +66,11 @@ Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   for (int own : {owned, 0})
     for (int warps : {16, 8})
       for (int ring : {3, 2})
-        for (int columns : {own == 1 ? 8 : width, 8}) {
+        for (auto [columns, spread] : {std::pair{own == 1 ? 8 : width, p.tokens <= 2 ? 2 : 0},
+                                       {own == 1 ? 8 : width, p.tokens > warps},
+                                       {8, p.tokens > warps}}) {
           tile = {{{"owned", own},
-                   {"spread", p.tokens > warps ? 1 : 0},
+                   {"spread", spread},
                    {"dense", own == 1 ? 1 : 0},
                    {"robin", 1},
                    {"warps", warps},

@@ -120,6 +120,13 @@ TEST_CASE("owned tiles say what they cannot do") {
   CHECK(std::string(why_not(LayerTile{3, 0, 1, 1, 16, 4, 3, 8, 8})) == "owned is 0, 1 or 2");
   CHECK(std::string(why_not(LayerTile{1, 0, 1, 1, 16, 4, 3, 8, 16})).find("owned=1") == 0);
   CHECK(std::string(why_not(LayerTile{2, 0, 1, 1, 16, 4, 3, 8, 8})).find("owned=2") == 0);
+  const LayerTile together{1, 2, 1, 1, 16, 4, 3, 8, 8};  // 16 warps of 32 experts each
+  CHECK(std::string(why_not_here(together, kQwen, kDecode, r, kH100)) == "");
+  CHECK(std::string(why_not_here({0, 2, 1, 1, 8, 4, 3, 8, 8}, kQwen, kDecode, r, kH100))
+            .find("spread=2: top_k") == 0);
+  Routing groups = r;
+  groups.groups = 8;
+  CHECK(std::string(why_not_here(together, kQwen, kDecode, groups, kH100)).find("spread=2") == 0);
   Sizes many = kDecode;
   many.tokens = 256;  // 16 warps x 256 tokens x 17 sums
   CHECK(std::string(why_not_here(LayerTile{2, 1, 0, 1, 16, 4, 3, 8, 8}, kQwen, many, r, kH100))
