@@ -1,6 +1,7 @@
 #pragma once
-// Sorts pairs by expert, stable by pair: a counting sort in one block. Each wave owns a contiguous
-// part of the pairs and a row of counters, so that no order depends on timing.
+// Sorts pairs by expert, stable by pair: a counting sort in one block, or blocks that each collect
+// the pairs of a few experts. Each wave owns a contiguous part of the pairs and a row of counters,
+// so that no order depends on timing.
 #include "kernels/device/numbers.h"
 
 namespace fse::gpu {
@@ -87,11 +88,75 @@ FSE_D void dispatch_op(const Args& a, char* lds) {
   for (int i = filled + thread_index(); i < pairs; i += block_threads()) a.sorted_pairs[i] = -1;
 }
 
+// Calls body(pair, id) for the pairs of one wave, every lane each time. Empty pairs have id -1.
+template <class Body>
+FSE_D void for_each_id(const Args& a, int first, int last, Body body) {
+  constexpr int kTurns = 4;
+#pragma unroll 1
+  for (int base = first + lane_index(); base - lane_index() < last; base += kTurns * kWave) {
+    int ids[kTurns];
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn)
+      ids[turn] = base + turn * kWave < last ? a.topk_ids[base + turn * kWave] : -1;
+#pragma unroll
+    for (int turn = 0; turn < kTurns; ++turn)
+      body(base + turn * kWave, ids[turn] < a.n.expert_count ? ids[turn] : -1);
+  }
+}
+
+// The rows of this block's T.experts experts. It reads all ids, which costs less than to wait for
+// what other blocks have read: how many pairs lie before its own it counts, too.
+template <DispatchTile T>
+FSE_D void collect_op(const Args& a, char* lds) {
+  constexpr int kCounts = T.experts + 1;
+  int* counts = reinterpret_cast<int*>(lds);
+  const int pairs = a.n.tokens * a.n.choices, wave = wave_index();
+  const int expert = block_index() * T.experts;
+  const int share = ceil_div(ceil_div(pairs, T.warps), kWave) * kWave;
+  const int first = smaller(wave * share, pairs), last = smaller(first + share, pairs);
+
+  int mine[kCounts] = {};
+  for_each_id(a, first, last, [&](int, int id) {
+#pragma unroll
+    for (int e = 0; e < T.experts; ++e) mine[e] += popcount(ballot(id == expert + e));
+    mine[T.experts] += popcount(ballot(id >= 0 && id < expert));
+  });
+#pragma unroll
+  for (int e = 0; e < kCounts; ++e)
+    if (lane_index() == 0) counts[wave * kCounts + e] = mine[e];
+  block_sync();
+
+  int row = 0;
+  for (int w = 0; w < T.warps; ++w) row += counts[w * kCounts + T.experts];
+#pragma unroll
+  for (int e = 0; e < T.experts; ++e) {
+    if (thread_index() == 0 && expert + e < a.n.expert_count) a.expert_offsets[expert + e] = row;
+    for (int w = 0; w < T.warps; ++w) {
+      if (w == wave) mine[e] = row;
+      row += counts[w * kCounts + e];
+    }
+  }
+  for_each_id(a, first, last, [&](int pair, int id) {
+#pragma unroll
+    for (int e = 0; e < T.experts; ++e) {
+      const u64 peers = ballot(id == expert + e);
+      if (id == expert + e) a.sorted_pairs[mine[e] + popcount(peers & lanes_below())] = pair;
+      mine[e] += popcount(peers);
+    }
+  });
+  if (block_index() != block_count() - 1) return;
+  if (thread_index() == 0) a.expert_offsets[a.n.expert_count] = row;
+  for (int i = row + thread_index(); i < pairs; i += block_threads()) a.sorted_pairs[i] = -1;
+}
+
 template <DispatchTile T>
 __global__ void __launch_bounds__(T.warps* kWave) dispatch(const Args a) {
   static_assert(why_not(T)[0] == 0, "dispatch: the tile is not legal, see why_not(DispatchTile)");
   begin_dependent<T.dependent != 0>();
-  dispatch_op<T.warps>(a, dynamic_lds());
+  if constexpr (T.experts == 0)
+    dispatch_op<T.warps>(a, dynamic_lds());
+  else
+    collect_op<T>(a, dynamic_lds());
 }
 
 }  // namespace fse::gpu

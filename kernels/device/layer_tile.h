@@ -88,7 +88,7 @@ constexpr FSE_HD int layer_lds(LayerTile t, Shape s, Sizes n, Routing r) {
   const int stage2 = stream_layout(stage2_op(t), stage2_tile(t), n).total;
   const int route = route_lds(t, s, r);
   const int sort =
-      t.owned ? owned_layout(t, s, n, r).total : dispatch_lds({0, dispatch_waves(t)}, n);
+      t.owned ? owned_layout(t, s, n, r).total : dispatch_lds({0, 0, dispatch_waves(t)}, n);
   return larger(larger(gate, larger(stage1, stage2)), larger(route, sort));
 }
 constexpr FSE_HD const char* why_not_here(LayerTile t, Shape s, Sizes n, Routing r, Limits d) {

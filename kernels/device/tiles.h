@@ -221,21 +221,23 @@ constexpr FSE_HD Launch launch_of(TopkTile t, Shape s, Sizes n, Routing r, Limit
   return {ceil_div(n.tokens, t.warps), t.warps * d.wave, topk_lds(t, s, r)};
 }
 
-// ---- dispatch: one block sorts all pairs by counting, each wave a contiguous part of them
+// ---- dispatch: pairs sorted by expert, each wave counting a contiguous part of them
 
 struct DispatchTile {
   int dependent;
+  int experts;  // of a block, each of which reads all ids; 0: one block sorts all
   int warps;
 };
 
 constexpr FSE_HD const char* why_not(DispatchTile t) {
   if (!is_one_of(t.warps, 1, 2, 4, 8, 16) && t.warps != 32) return "warps is 1, 2, 4, 8, 16 or 32";
+  if (!is_one_of(t.experts, 0, 1, 2, 4, 8)) return "experts is 0, 1, 2, 4 or 8";
   if (t.dependent < 0 || t.dependent > 1) return "dependent is 0 or 1";
   return "";
 }
-// A counter per wave and expert, and one partial sum per wave.
+// A counter per wave and expert, and one partial sum per wave; or one for the experts before.
 constexpr FSE_HD int dispatch_lds(DispatchTile t, Sizes n) {
-  return 4 * (t.warps * n.expert_count + 64);
+  return 4 * (t.experts ? t.warps * (t.experts + 1) : t.warps * n.expert_count + 64);
 }
 constexpr FSE_HD const char* why_not_here(DispatchTile t, Sizes n, Limits d) {
   if (t.warps * d.wave > d.block_threads) return "more threads than a block may have";
@@ -244,7 +246,8 @@ constexpr FSE_HD const char* why_not_here(DispatchTile t, Sizes n, Limits d) {
   return "";
 }
 constexpr FSE_HD Launch launch_of(DispatchTile t, Sizes n, Limits d) {
-  return {1, t.warps * d.wave, dispatch_lds(t, n)};
+  return {t.experts ? ceil_div(n.expert_count, t.experts) : 1, t.warps * d.wave,
+          dispatch_lds(t, n)};
 }
 
 // ---- row kernels: renormalize, shared_activation, slot_append, combine, shared_add

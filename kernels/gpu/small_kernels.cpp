@@ -19,7 +19,8 @@ using gpu::Launch;
 
 // Axes in the order of the structs' fields: name expressions list their values.
 const std::vector<Axis> kTopkAxes{{"dependent", {0, 1}}, {"warps", {1, 2, 4, 8}}};
-const std::vector<Axis> kDispatchAxes{{"dependent", {0, 1}}, {"warps", {1, 2, 4, 8, 16, 32}}};
+const std::vector<Axis> kDispatchAxes{
+    {"dependent", {0, 1}}, {"experts", {0, 1, 2, 4, 8}}, {"warps", {1, 2, 4, 8, 16, 32}}};
 const std::vector<Axis> kRowAxes{{"dependent", {0, 1}}, {"threads", {64, 128, 256, 512}}};
 
 // ---- topk, score, select: a wave for each token
@@ -45,20 +46,24 @@ Tile topk_default(const LayerPlan&, const Step&, const DeviceInfo&) {
 
 // ---- dispatch
 
+gpu::DispatchTile dispatch_tile(const Tile& t) {
+  return {.dependent = t.at("dependent"), .experts = t.at("experts"), .warps = t.at("warps")};
+}
 std::string dispatch_legal(const Tile& t) {
-  return gpu::why_not(gpu_tile<gpu::DispatchTile>(t));
+  return gpu::why_not(dispatch_tile(t));
 }
 std::string dispatch_fits(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
-  return gpu::why_not_here(gpu_tile<gpu::DispatchTile>(t), gpu_sizes(p, s), gpu_limits(d));
+  return gpu::why_not_here(dispatch_tile(t), gpu_sizes(p, s), gpu_limits(d));
 }
 Launch dispatch_launch(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
-  return gpu::launch_of(gpu_tile<gpu::DispatchTile>(t), gpu_sizes(p, s), gpu_limits(d));
+  return gpu::launch_of(dispatch_tile(t), gpu_sizes(p, s), gpu_limits(d));
 }
 std::string dispatch_instance(const Tile& t, const LayerPlan&, const Step&) {
   return fmt::format("fse::gpu::dispatch<{}>", gpu_tile_text("DispatchTile", t));
 }
-Tile dispatch_default(const LayerPlan&, const Step&, const DeviceInfo&) {
-  return {{{"dependent", 0}, {"warps", 8}}};
+// A lone block takes longer than a launch from about 2000 pairs on.
+Tile dispatch_default(const LayerPlan& p, const Step&, const DeviceInfo&) {
+  return {{{"dependent", 0}, {"experts", p.pairs() > 2048 ? 4 : 0}, {"warps", 8}}};
 }
 
 // ---- rows: renormalize, shared_activation, slot_append; combine, shared_add

@@ -76,3 +76,35 @@ TEST_CASE("emulated routing gives scores that vanish the weights that the refere
         }
     }
 }
+
+TEST_CASE("emulated dispatch sorts like the reference, in one block and in many, empty pairs too") {
+  LayerSpec layer = sigmoid_layer(true);
+  layer.routing.experts = 45;  // no number of experts per block divides them
+  const Shard shard = make_shard(layer, 1, 0);
+  for (const char* device : {"emu:sm_90", "emu:gfx942"}) {
+    const auto backend = open_backend(device, {.device_dir = FSELAB_SOURCE_DIR "/kernels/device",
+                                               .cache_dir = FSELAB_TEST_CACHE});
+    const LayerPlan plan = make_plan(layer, shard, {.topk = Topk::fused, .shared = Shared::none},
+                                     331, backend->device());
+    size_t at = 0;
+    while (plan.steps[at].op != Op::dispatch) ++at;
+    const auto weights = random_weights(layer, shard, 1);
+    const auto session = backend->open(plan, weights);
+    RefState want;
+    want[Buf::topk_ids] = draw_routing(layer, {}, plan.tokens, 5);
+    for (Eigen::Index i = 0; i < want[Buf::topk_ids].size(); i += 7)
+      want[Buf::topk_ids].data()[i] = i % 3 == 0 ? -1 : i % 3 == 1 ? 45 : -2000000000;
+    session->write(Buf::topk_ids, want[Buf::topk_ids]);
+    op_def(Op::dispatch).reference(plan, plan.steps[at], weights[0], want);
+    Choice choice = default_choices(plan, backend->device())[at];
+    for (const auto& [experts, warps] : {std::pair{0, 4}, {1, 2}, {2, 1}, {4, 8}, {8, 4}}) {
+      CAPTURE(device);
+      CAPTURE(experts);
+      choice.tile.axes = {{"dependent", 0}, {"experts", experts}, {"warps", warps}};
+      session->write(Buf::sorted_pairs, Matrix::Constant(1, plan.pairs(), -7));
+      session->run_step(static_cast<int>(at), choice, 0);
+      CHECK(session->read(Buf::sorted_pairs) == want[Buf::sorted_pairs]);
+      CHECK(session->read(Buf::expert_offsets) == want[Buf::expert_offsets]);
+    }
+  }
+}
