@@ -59,6 +59,11 @@ std::vector<double> read_samples(SQLite::Database& db, const std::string& table,
   return samples_us;
 }
 
+std::vector<double> read_control(SQLite::Database& db, int64_t attempt) {
+  if (!db.tableExists("control_sample")) return {};  // before version 4
+  return read_samples(db, "control_sample", attempt);
+}
+
 void read_steps(SQLite::Database& db, AttemptRecord& a) {
   auto q = query(db, "SELECT * FROM step_time WHERE attempt = ? ORDER BY ordinal", {a.id});
   while (q.executeStep())
@@ -126,6 +131,7 @@ std::optional<Store::StoredAttempt> Store::attempt(int64_t id) const {
     if (!q.executeStep()) return std::nullopt;
     StoredAttempt found{.study = integer(q, "study"), .record = read_attempt(q)};
     found.record.outcome.samples_us = read_samples(*db_, "sample", id);
+    found.record.control_us = read_control(*db_, id);
     read_steps(*db_, found.record);
     return found;
   });
@@ -140,8 +146,7 @@ std::optional<AttemptRecord> Store::layer_result(int64_t study, const std::strin
     if (!q.executeStep()) return std::nullopt;
     AttemptRecord newest = read_attempt(q);
     newest.outcome.samples_us = read_samples(*db_, "sample", newest.id);
-    if (db_->tableExists("control_sample"))  // since version 4
-      newest.control_us = read_samples(*db_, "control_sample", newest.id);
+    newest.control_us = read_control(*db_, newest.id);
     read_steps(*db_, newest);
     return newest;
   });

@@ -30,6 +30,7 @@
 #include "experiments/run.h"
 #include "experiments/sweep.h"
 #include "experiments/verify.h"
+#include "experiments/verify_certificate.h"
 #include "experiments/worker_command.h"
 #include "experiments/write_report.h"
 #include "reports/compare.h"
@@ -64,7 +65,7 @@ const char* const kSweepHelp =
 // What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
 struct Request {
   std::string sweep, model, device = "auto", db, study, tiles = "default", dir;
-  std::string shard, layer;
+  std::string shard, layer, certificate;
   std::string command;  // as typed
   std::vector<std::string> overrides, deadlines;
   bool steps = false, quiet = false, in_process = false;
@@ -169,32 +170,50 @@ void add_worker(CLI::App& app, Request& request) {
       [&] { request.action = [&] { return run_worker(request.device, request.parent); }; });
 }
 
+int verify(const Request& request) {
+  if (request.certificate.empty() == request.dir.empty())
+    fail_usage("verify takes a folder or --certificate FILE; fselab verify --help explains them");
+  if (!request.certificate.empty())
+    return verify_certificate({.file = request.certificate, .device = request.device});
+  return verify_layer({.dir = request.dir,
+                       .device = request.device,
+                       .layer = request.layer,
+                       .all_tiles = request.tiles == "all"});
+}
+
 void add_verify(CLI::App& app, Request& request) {
-  CLI::App* command =
-      app.add_subcommand("verify", "Run every variant of one layer against the float64 reference");
-  command
-      ->add_option("dir", request.dir,
-                   "A folder with config.json, model.safetensors and, where there is one, "
-                   "golden.safetensors")
-      ->required();
+  CLI::App* command = app.add_subcommand(
+      "verify", "Run every variant of one layer against the float64 reference, or check a winner");
+  CLI::Option* dir = command->add_option(
+      "dir", request.dir,
+      "A folder with config.json, model.safetensors and, where there is one, golden.safetensors");
   command->add_option("--device", request.device, "auto, cpu, hip:0, ...")->capture_default_str();
-  command->add_option("--layer", request.layer,
-                      "The prefix of one layer's tensors, where there are several:\n"
-                      "model.layers.3.mlp");
-  command->add_option("--tiles", request.tiles, "default: one tile per step; all: every legal one")
-      ->check(CLI::IsMember({"default", "all"}))
-      ->capture_default_str();
+  CLI::Option* layer =
+      command->add_option("--layer", request.layer,
+                          "The prefix of one layer's tensors, where there are several:\n"
+                          "model.layers.3.mlp");
+  CLI::Option* tiles =
+      command
+          ->add_option("--tiles", request.tiles, "default: one tile per step; all: every legal one")
+          ->check(CLI::IsMember({"default", "all"}))
+          ->capture_default_str();
+  command
+      ->add_option("--certificate", request.certificate,
+                   "Instead of a folder: what `fselab db export --certificate` wrote")
+      ->excludes(dir)
+      ->excludes(layer)
+      ->excludes(tiles);
   command->footer(
       "Also on hostile inputs: one expert takes all tokens, a row of zeros, a row of NaN.\n"
-      "Example: fselab verify tests/golden/qwen3_next --device cpu");
-  command->callback([&] {
-    request.action = [&] {
-      return verify_layer({.dir = request.dir,
-                           .device = request.device,
-                           .layer = request.layer,
-                           .all_tiles = request.tiles == "all"});
-    };
-  });
+      "A certificate's winner is verified and measured again beside what it was compared with:\n"
+      "CONFIRMED (exit 0) where all its claims hold again, REFUTED (1) where its result is wrong "
+      "or\n"
+      "a claim is decided otherwise, UNDECIDED (4) where this measurement does not tell or this "
+      "is\n"
+      "another device; exit 5 for a file that was tampered with.\n"
+      "Example: fselab verify tests/golden/qwen3_next --device cpu\n"
+      "         fselab verify --certificate winner.json");
+  command->callback([&] { request.action = [&] { return verify(request); }; });
 }
 
 void add_capabilities(CLI::App& app, Request& request) {

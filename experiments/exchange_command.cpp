@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/strict_json.h"
+#include "experiments/certificate.h"
 #include "experiments/dispatch_command.h"
 #include "experiments/dispatch_header.h"
 #include "experiments/write_file.h"
@@ -24,7 +25,7 @@ using Choose = std::function<void(std::function<int()>)>;
 struct Exchange {
   std::string file, db, name, as, regret = "2%";
   std::vector<std::string> filter;
-  bool strict = false;
+  bool strict = false, certificate = false;
 };
 
 std::string read_file(const std::string& file) {
@@ -120,12 +121,22 @@ int export_winners(const Store& store, const Exchange& asked) {
   return 0;
 }
 
+int export_certificate(const Store& store, const Exchange& asked) {
+  const Certificate c = make_certificate(store, parse_filter(asked.filter));
+  write_file(asked.file, to_text(c));
+  fmt::print("{}: attempt {}, {} at tokens={}: {:.4g} us\n", asked.file, c.attempt,
+             to_label(c.spec.variant), c.spec.tokens, c.time_us.median);
+  return 0;
+}
+
 int export_file(const Exchange& asked) {
   const Store store = Store::open_read_only(asked.db);
+  if (asked.certificate) return export_certificate(store, asked);
   if (asked.as.empty()) {
     if (!asked.filter.empty())
       fail_usage(
-          "conditions select winners, expected --as vllm, sglang, aiter or header with them");
+          "conditions select winners, expected --certificate, or --as vllm, sglang, aiter or "
+          "header");
     return export_imported(store, asked);
   }
   return asked.as == "header" ? export_header(store, asked) : export_winners(store, asked);
@@ -153,20 +164,26 @@ void add_exchange_verbs(CLI::App& db, const Choose& choose) {
       "kept with their reason; none of them can become a winner.\n"
       "Example: fselab db import tuned_fmoe.csv --db results.db");
   take->callback([asked, choose] { choose([asked] { return import_file(*asked); }); });
-  CLI::App* give =
-      add_verb(db, "export", "Write an imported table again, or with --as fselab's winners", asked);
-  give->add_option("filter", asked->filter, "With --as: conditions, e.g. model=qwen3-next");
-  give->add_option("--as", asked->as,
-                   "vllm, sglang: settings of their Triton kernel by token count\n"
-                   "aiter: a tuned_fmoe.csv; header: the dispatch table as constexpr C++")
-      ->check(CLI::IsMember({"vllm", "sglang", "aiter", "header"}));
+  CLI::App* give = add_verb(
+      db, "export", "Write an imported table again, fselab's winners, or a certificate", asked);
+  give->add_option("filter", asked->filter, "Which winners: conditions, e.g. model=qwen3-next");
+  CLI::Option* as =
+      give->add_option("--as", asked->as,
+                       "vllm, sglang: settings of their Triton kernel by token count\n"
+                       "aiter: a tuned_fmoe.csv; header: the dispatch table as constexpr C++")
+          ->check(CLI::IsMember({"vllm", "sglang", "aiter", "header"}));
   give->add_option("--regret", asked->regret, "With --as header: see db dispatch")
       ->capture_default_str();
+  give->add_flag("--certificate", asked->certificate,
+                 "The winner of one workload with its evidence, for `fselab verify --certificate`")
+      ->excludes(as)
+      ->excludes("--name");
   give->footer(
       "Where FILE is a folder, the file gets the name under which the program looks for it.\n"
       "Example: fselab db export copy.csv --name tuned_fmoe.csv --db results.db\n"
       "         fselab db export configs/ model=qwen3-next dtype=bf16 --as vllm --db results.db\n"
-      "         fselab db export dispatch.h dtype=bf16 --as header --db results.db");
+      "         fselab db export dispatch.h dtype=bf16 --as header --db results.db\n"
+      "         fselab db export winner.json tokens=4 dtype=bf16 --certificate --db results.db");
   give->callback([asked, choose] { choose([asked] { return export_file(*asked); }); });
 }
 

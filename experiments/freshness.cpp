@@ -33,30 +33,33 @@ std::string compilers_text(const std::string& kernel_toolchain) {
                      kernel_toolchain);
 }
 
-Freshness freshness_of(const Environment& then, const std::vector<std::string>& kernels) {
+Freshness freshness_of(const Environment& then, const DeviceInfo& here,
+                       const std::string& kernel_toolchain) {
   Freshness found;
+  const DeviceInfo& there = then.device;
+  if (here.arch != there.arch || here.product != there.product ||
+      here.compute_units != there.compute_units)
+    found.elsewhere = fmt::format("measured on {} ({}, {} units), here {} is {} ({}, {} units)",
+                                  there.product, there.arch, there.compute_units, here.name,
+                                  here.product, here.arch, here.compute_units);
+  else
+    found.changed = what_changed(then, kernel_toolchain);
+  return found;
+}
+
+Freshness freshness_of(const Environment& then, const std::vector<std::string>& kernels) {
   for (const std::string& kernel : kernels)
-    if (find_kernel(kernel) == nullptr) {
-      found.changed = fmt::format("this fselab has no kernel '{}'", kernel);
-      return found;
-    }
+    if (find_kernel(kernel) == nullptr)
+      return {.changed = fmt::format("this fselab has no kernel '{}'", kernel)};
   try {
     const auto backend = open_device(then.device.name);
-    const DeviceInfo& here = backend->device();
-    const DeviceInfo& there = then.device;
-    if (here.arch != there.arch || here.product != there.product ||
-        here.compute_units != there.compute_units)
-      found.elsewhere = fmt::format("measured on {} ({}, {} units), here {} is {} ({}, {} units)",
-                                    there.product, there.arch, there.compute_units, here.name,
-                                    here.product, here.arch, here.compute_units);
-    else
-      found.changed = what_changed(then, backend->kernel_toolchain());
+    return freshness_of(then, backend->device(), backend->kernel_toolchain());
   } catch (const Error& error) {
     if (error.kind != ErrorKind::environment) throw;
-    found.unchecked = fmt::format("{} is not here, so its kernels and compilers were not compared",
-                                  then.device.name);
+    return {.unchecked =
+                fmt::format("{} is not here, so its kernels and compilers were not compared",
+                            then.device.name)};
   }
-  return found;
 }
 
 }  // namespace fse

@@ -16,6 +16,8 @@ struct Freshness {
   std::string elsewhere;  // its device is not the one of that name here: what is; "" = it is
   std::string unchecked;  // why the device could not be asked; "" = it was
 };
+Freshness freshness_of(const Environment& then, const DeviceInfo& here,
+                       const std::string& kernel_toolchain);
 // `kernels`: catalogue rows that were measured. The device is opened where it is here.
 Freshness freshness_of(const Environment& then, const std::vector<std::string>& kernels);
 
