@@ -13,7 +13,7 @@ struct FewGate {
   static constexpr int kBatch = smaller(kTurns, 4);  // slices on their way together
   static constexpr int kPitch = T.rows + 1;
   static constexpr int kTokens = 8;
-  using Token = Tokens<false, false>;
+  using Token = Tokens<false, Meet::bf16>;
 
   const Args& a;
   float* partials;  // [warp][token][row]
