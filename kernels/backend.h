@@ -10,6 +10,7 @@
 #include "core/op.h"
 #include "core/outcome.h"
 #include "kernels/catalog.h"
+#include "kernels/microbench.h"
 
 namespace fse {
 
@@ -64,6 +65,8 @@ class Backend {
   // driver and a hash of the kernels' sources and options. Results of others are not mixed with
   // these.
   virtual std::string kernel_toolchain() const { return {}; }
+  // What its numbers are measured with for a model of it; nullptr: its times mean nothing.
+  virtual std::unique_ptr<Microbench> microbench() { return nullptr; }
 };
 
 // What GPU backends need beside their device; decided above, never looked up here.

@@ -49,6 +49,7 @@ inline constexpr auto hipDeviceAttributeL2CacheSize = cudaDevAttrL2CacheSize;
 inline constexpr auto hipDeviceAttributeCooperativeLaunch = cudaDevAttrCooperativeLaunch;
 inline constexpr auto hipDeviceAttributeClockRate = cudaDevAttrClockRate;
 inline constexpr auto hipDeviceAttributeMemoryClockRate = cudaDevAttrMemoryClockRate;
+inline constexpr auto hipDeviceAttributeMemoryBusWidth = cudaDevAttrGlobalMemoryBusWidth;
 // What a block may have after asking for it, which load_kernel's users do: see allow_lds().
 inline constexpr auto hipDeviceAttributeMaxSharedMemoryPerBlock =
     cudaDevAttrMaxSharedMemoryPerBlockOptin;

@@ -1,6 +1,7 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include "kernels/cpu/cpu_info.h"
+#include "kernels/cpu/cpu_microbench.h"
 #include "kernels/cpu/cpu_session.h"
 #include "kernels/cpu/measure.h"
 
@@ -15,6 +16,7 @@ class CpuBackend final : public Backend {
   }
   double measure_read_gbs() override { return fse::measure_read_gbs(info_); }
   double measure_peak_gflops() override { return fse::measure_peak_gflops(info_); }
+  std::unique_ptr<Microbench> microbench() override { return open_cpu_microbench(info_); }
 
  private:
   const DeviceInfo info_ = cpu_info();

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/outcome.h"
+#include "kernels/hip/microbench.h"
 #include "kernels/hip/session.h"
 
 namespace fse {
@@ -22,6 +23,7 @@ class HipBackend final : public Backend {
   double measure_read_gbs() override;
   double measure_peak_gflops() override;
   std::string kernel_toolchain() const override;
+  std::unique_ptr<Microbench> microbench() override { return open_hip_microbench(device_); }
 
  private:
   template <class Work>

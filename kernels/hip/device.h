@@ -53,6 +53,7 @@ class HipDevice {
   HipDevice(int index, const BackendConfig&);
   void use() const;  // every public entry begins with it: another device may be in use too
 
+  int index() const { return index_; }
   const DeviceInfo& info() const { return info_; }
   const Jit& jit() const { return jit_; }
   // Compiled (or from the cache), loaded, and allowed its LDS. Throws AttemptError(compile_failed)
