@@ -1,5 +1,6 @@
 #include "core/device_model.h"
 
+#include <algorithm>
 #include <array>
 
 namespace fse {
@@ -7,12 +8,13 @@ namespace {
 
 using D = DeviceModel;
 
-constexpr std::array<DeviceField, 24> kFields{{
+constexpr std::array<DeviceField, 25> kFields{{
     {"compute_units", "1", &D::compute_units, 1, 4096, true, 0},
     {"clock_ghz", "GHz", &D::clock_ghz, 0.1, 10, true, 0},
     {"memory_gb", "GB", &D::memory_gb, 0.5, 4096, true, 0},
     {"peak_gbs", "GB/s", &D::peak_gbs, 1, 100000, true, 0},
     {"read_gbs", "GB/s", &D::read_gbs, 1, 100000, true, 0.05},
+    {"copy_gbs", "GB/s", &D::copy_gbs, 0, 100000, false, 0},
     {"llc_mb", "MB", &D::llc_mb, 0, 10000, true, 0},
     {"llc_gbs", "GB/s", &D::llc_gbs, 0, 200000, false, 0},
     {"workgroup_gbs", "GB/s", &D::workgroup_gbs, 0.1, 10000, true, 0.15},
@@ -50,6 +52,13 @@ const DeviceField* find_device_field(std::string_view name) {
   for (const DeviceField& field : device_fields())
     if (field.name == name) return &field;
   return nullptr;
+}
+
+double spread_of(const DeviceModel& d, const DeviceField& field) {
+  constexpr double kSameKind = 0.03;  // assumed: clocks and memories of one product
+  const auto measured = d.spreads.find(field.name);
+  if (measured == d.spreads.end() || field.spread == 0) return field.spread;
+  return std::max(measured->second, kSameKind);
 }
 
 double all_reduce_us(const DeviceModel& d, int tp, double bytes) {

@@ -1,4 +1,6 @@
 #pragma once
+#include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +18,12 @@ struct AllReduce {
   double bytes = 0, us = 0;
 };
 
+// A measured read: how many workgroups, over how many bytes, again and again where `cached`.
+struct BandwidthPoint {
+  double workgroups = 0, footprint_mb = 0, gbs = 0, low = 0, high = 0;
+  bool cached = false;
+};
+
 // What the simulator knows of a device. Rates are of the whole package: GB/s = 10^9 bytes.
 struct DeviceModel {
   std::string name, arch;
@@ -24,6 +32,7 @@ struct DeviceModel {
   double memory_gb = 0;
   double peak_gbs = 0;       // what the memory can do at most: the bound no prediction undercuts
   double read_gbs = 0;       // what streaming kernels reach
+  double copy_gbs = 0;       // what a copy reaches, bytes read and written
   double llc_mb = 0;         // the last-level cache
   double llc_gbs = 0;        // from it
   double workgroup_gbs = 0;  // what one workgroup draws
@@ -46,6 +55,7 @@ struct DeviceModel {
   double link_us = 0;       // of a collective over TP ranks without bytes
   std::vector<AllReduce> all_reduce;  // measured points, by tp and bytes
   std::vector<std::pair<std::string, Provenance>> provenance;
+  std::map<std::string, double, std::less<>> spreads;  // of fields that were measured, by name
 };
 
 // One number of a device file: its key, its unit, and the range that makes sense.
@@ -58,6 +68,9 @@ struct DeviceField {
 };
 std::span<const DeviceField> device_fields();
 const DeviceField* find_device_field(std::string_view name);
+// Its half width on this device: what was measured, but at least what two devices of a kind differ
+// by, else the field's own.
+double spread_of(const DeviceModel&, const DeviceField&);
 
 // Time of one all-reduce: the nearest measured points of this degree, scaled in bytes between them;
 // without any, latency and the bytes over the links of a ring.

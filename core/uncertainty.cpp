@@ -56,7 +56,7 @@ double spread_of(const DeviceModel& device,
   for (const DeviceField& field : device_fields()) {
     if (field.spread == 0) continue;
     DeviceModel moved = device;
-    moved.*field.value *= 1 + field.spread;
+    moved.*field.value *= 1 + spread_of(device, field);
     const double change = figure(moved) - centre;
     squares += change * change;
   }
@@ -76,8 +76,8 @@ std::vector<Sensitivity> sensitivities(const DeviceModel& device,
     all.push_back({.name = field.name,
                    .unit = field.unit,
                    .value = device.*field.value,
-                   .low = moved(1 - field.spread),
-                   .high = moved(1 + field.spread)});
+                   .low = moved(1 - spread_of(device, field)),
+                   .high = moved(1 + spread_of(device, field))});
   }
   std::stable_sort(all.begin(), all.end(), [](const Sensitivity& a, const Sensitivity& b) {
     return std::abs(a.high - a.low) > std::abs(b.high - b.low);

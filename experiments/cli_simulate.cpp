@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "experiments/calibrate_command.h"
 #include "experiments/simulate_command.h"
 #include "experiments/table_command.h"
 #include "experiments/validate_command.h"
@@ -35,6 +36,35 @@ int run_simulate(SimulateRequest request) {
 }
 
 }  // namespace
+
+void add_calibrate(CLI::App& app, std::function<int()>& action) {
+  const auto kept = std::make_shared<CalibrateOptions>();
+  CLI::App* command = app.add_subcommand(
+      "calibrate", "Measure a device and print its model, a file of configs/devices");
+  command->add_option("--device", kept->device, "auto, cpu, hip:0, ...")->capture_default_str();
+  command->add_option("--repeats", kept->repeats, "Of every microbenchmark")
+      ->check(CLI::Range(6, 1000))
+      ->capture_default_str();
+  command
+      ->add_option("--matrix-seconds", kept->matrix_seconds,
+                   "No new matrix product begins after that")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  command->add_flag("--quick", kept->quick, "One small matrix product only, to see that it works");
+  command->footer(
+      "Reads and copies against workgroups and footprint, launches in a stream and a graph, the\n"
+      "ramp of a kernel, two streams, events, grid barriers, widening of fp8, and dense and "
+      "grouped\n"
+      "matrix products; each with a 95 % interval. About a minute, on a machine that is idle.\n"
+      "Example: fselab calibrate --device hip:0 > configs/devices/mine.yaml\n"
+      "         fselab simulate quickstart device=mine");
+  command->callback([kept, &action] {
+    action = [kept] {
+      calibrate_device(*kept);
+      return 0;
+    };
+  });
+}
 
 void add_simulate(CLI::App& app, std::function<int()>& action) {
   const auto kept = std::make_shared<SimulateRequest>();  // the parser writes into it

@@ -6,5 +6,6 @@ namespace fse {
 
 // Adds the subcommand `simulate`; where it is chosen, `action` becomes what it does.
 void add_simulate(CLI::App&, std::function<int()>& action);
+void add_calibrate(CLI::App&, std::function<int()>& action);  // measures what `simulate` needs
 
 }  // namespace fse
