@@ -42,14 +42,14 @@ LayerCheck LayerBench::verify(std::span<const Choice> choices) {
 
 RunTimes LayerBench::run(std::span<const Choice> choices, int round, int set) {
   session_->enter(Stage::layer_measure);
-  session_->set_input(input(round));
+  session_->set_input(workload_.input(round));
   if (workload_.cache == Cache::cold_all) session_->evict_caches();
   return session_->run(choices, set_of(set));
 }
 
 Load LayerBench::load(std::span<const Choice> choices, int round) {
   session_->enter(Stage::layer_measure);
-  session_->set_input(input(round));
+  session_->set_input(workload_.input(round));
   session_->run(choices, set_of(round));
   return load_of(session_->read(Buf::topk_ids), plan_.expert_count());
 }

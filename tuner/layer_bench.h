@@ -33,9 +33,6 @@ class LayerBench final : public LayerRunner {
   Load load(std::span<const Choice>, int round) override;
 
  private:
-  const std::vector<float>& input(int round) const {
-    return workload_.inputs[static_cast<size_t>(round) % workload_.inputs.size()];
-  }
   int set_of(int set) const {
     return static_cast<int>(static_cast<size_t>(set) % workload_.sets.size());
   }

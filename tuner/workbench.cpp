@@ -29,6 +29,11 @@ class LocalWorkbench final : public Workbench {
     workload_.inputs =
         make_inputs(workload_.sets.front(), spec.routing, spec.tokens, spec.seed, what.rounds);
     workload_.cache = spec.cache;
+    workload_.later = nullptr;
+    if (inputs() < what.rounds) return;  // large ones begin again
+    workload_.later = std::make_shared<LaterInputs>([this](int round) {
+      return make_input(workload_.sets.front(), spec_.routing, spec_.tokens, spec_.seed, round);
+    });
   }
   int inputs() const override { return static_cast<int>(workload_.inputs.size()); }
 

@@ -44,7 +44,7 @@ class LayerRunner {
   // Everything before `step` runs with `choices`, once per round.
   virtual std::unique_ptr<StepRunner> open_step(size_t step, std::span<const Choice> choices) = 0;
   virtual LayerCheck verify(std::span<const Choice>) = 0;
-  // The input of `round` and weight set `set`, both counted around.
+  // The input of `round`, and weight set `set`, counted around.
   virtual RunTimes run(std::span<const Choice>, int round, int set) = 0;
   // What the router chose for the input of `round`: an untimed run.
   virtual Load load(std::span<const Choice>, int round) = 0;

@@ -21,17 +21,26 @@ Rotation plan_rotation(const LayerSpec& layer, const Shard& shard, const DeviceI
   return {.sets = sets, .shortfall_bytes = std::max<int64_t>(0, 2 * device.llc_bytes - covered)};
 }
 
+const std::vector<float>& LaterInputs::of(int round) {
+  if (round != round_) x_ = draw_(round);
+  round_ = round;
+  return x_;
+}
+
+std::vector<float> make_input(const LayerWeights& weights, const RoutingDistribution& routing,
+                              int tokens, uint64_t seed, int round) {
+  const uint64_t round_seed = seed * 1000003 + static_cast<uint64_t>(round);
+  return plant_input(weights, draw_routing(weights.layer, routing, tokens, round_seed), round_seed);
+}
+
 std::vector<std::vector<float>> make_inputs(const LayerWeights& weights,
                                             const RoutingDistribution& routing, int tokens,
                                             uint64_t seed, int rounds) {
   const int64_t one = int64_t{tokens} * weights.layer.hidden * 4;
   const auto count = std::clamp<int64_t>(kMostInputBytes / one, 2, std::max(rounds, 2));
   std::vector<std::vector<float>> inputs;
-  for (int64_t i = 0; i < count; ++i) {
-    const uint64_t round_seed = seed * 1000003 + static_cast<uint64_t>(i);
-    const Matrix ids = draw_routing(weights.layer, routing, tokens, round_seed);
-    inputs.push_back(plant_input(weights, ids, round_seed));
-  }
+  for (int i = 0; i < static_cast<int>(count); ++i)
+    inputs.push_back(make_input(weights, routing, tokens, seed, i));
   return inputs;
 }
 

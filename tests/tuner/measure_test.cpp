@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 #include "core/error.h"
 #include "reference_session.h"
 #include "small_layer.h"
@@ -88,4 +90,33 @@ TEST_CASE("the rotation covers twice the cache with the router, or says what lac
   CHECK(capped.sets == 64);
   CHECK(capped.shortfall_bytes == 2 * (int64_t{1} << 20) - 63 * 2304);
   CHECK(plan_rotation(layer, make_shard(layer, 1, 0), device, Cache::warm).sets == 1);
+}
+
+TEST_CASE("no round repeats another's routing, however many there are, and all variants share it") {
+  const LayerSpec layer = small_layer();
+  const auto bench = open_workbench(open_backend("cpu"));
+  for (const RoutingKind kind : {RoutingKind::uniform, RoutingKind::zipf, RoutingKind::dirichlet}) {
+    CAPTURE(to_name(kind));
+    const Case spec{.layer = layer, .tokens = 16, .routing = {.kind = kind, .parameter = 1}};
+    bench->set_workload({.spec = spec, .sets = 1, .rounds = 3});
+    const Variant mlp{.shared = Shared::mlp}, slot{.shared = Shared::slot};
+    const auto one = bench->open(mlp), other = bench->open(slot);
+    const auto load = [&](LayerRunner& runner, const Variant& v, int round) {
+      const LayerPlan plan = make_plan(layer, make_shard(layer, 1, 0), v, 16, bench->device());
+      std::vector<int64_t> rows =
+          runner.load(default_choices(plan, bench->device()), round).rows_per_expert;
+      if (v == slot)  // the always-on slots get every token
+        for (size_t e = 8; e < rows.size(); ++e) CHECK(rows[e] == 16);
+      rows.resize(8);
+      return rows;
+    };
+    std::set<std::vector<int64_t>> seen;
+    for (int round = 0; round < 12; ++round) {
+      const auto rows = load(*one, mlp, round);
+      CHECK(load(*other, slot, round) == rows);
+      seen.insert(rows);
+    }
+    CHECK(seen.size() == 12);
+    CHECK(load(*one, mlp, 7) == load(*other, slot, 7));  // an earlier one again: the same
+  }
 }
