@@ -28,33 +28,37 @@ std::set<std::string> words_of(const std::string& product) {
   return words;
 }
 
-void add(std::vector<Ceiling>& all, const Environment& e, const DeviceModel& model,
+void add(std::vector<Ceiling>& all, const std::string& device, const DeviceModel& model,
          const std::string& field, const std::string& what, double value, const char* unit) {
   for (const auto& [name, from] : model.provenance)
     if (name == field && value > 0)
-      all.push_back({e.device.name, from.kind, what, value, unit,
+      all.push_back({device, from.kind, what, value, unit,
                      fmt::format("{}, {} ({}: {})", from.source, from.date, model.name, field)});
 }
 
 }  // namespace
 
-std::vector<Ceiling> sourced_ceilings(const std::vector<Environment>& environments,
-                                      const fs::path& configs_dir) {
+std::map<std::string, DeviceModel> known_models(const std::vector<Environment>& environments,
+                                                const fs::path& configs_dir) {
   std::set<std::string> names;
   std::error_code none;
   for (const auto& entry : fs::directory_iterator(configs_dir / "devices", none))
     if (entry.path().extension() == ".yaml") names.insert(entry.path().stem().string());
-  std::vector<Ceiling> all;
-  std::set<std::string> said;
+  std::map<std::string, DeviceModel> models;
   for (const Environment& e : environments)
-    for (const std::string& word : words_of(e.device.product)) {
-      if (e.device.kind == "cpu" || !names.contains(word) || !said.insert(e.device.name).second)
-        continue;
-      const DeviceModel model = find_device_model(word, configs_dir);
-      add(all, e, model, "peak_gbs", "read_gbs", model.peak_gbs, "GB/s");
-      add(all, e, model, "bf16_tflops", "peak_gflops", 1e3 * model.bf16_tflops, "GFLOP/s");
-      add(all, e, model, "fp8_tflops", "peak_fp8_gflops", 1e3 * model.fp8_tflops, "GFLOP/s");
-    }
+    for (const std::string& word : words_of(e.device.product))
+      if (e.device.kind != "cpu" && names.contains(word) && !models.contains(e.device.name))
+        models.emplace(e.device.name, find_device_model(word, configs_dir));
+  return models;
+}
+
+std::vector<Ceiling> sourced_ceilings(const std::map<std::string, DeviceModel>& models) {
+  std::vector<Ceiling> all;
+  for (const auto& [device, model] : models) {
+    add(all, device, model, "peak_gbs", "read_gbs", model.peak_gbs, "GB/s");
+    add(all, device, model, "bf16_tflops", "peak_gflops", 1e3 * model.bf16_tflops, "GFLOP/s");
+    add(all, device, model, "fp8_tflops", "peak_fp8_gflops", 1e3 * model.fp8_tflops, "GFLOP/s");
+  }
   return all;
 }
 

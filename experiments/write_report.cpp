@@ -27,7 +27,8 @@ void write(const std::filesystem::path& out, const std::string& text) {
 
 std::string study_text(const Store& store, const ReportOptions& options) {
   ReportData data = load_report(store, options.study);
-  const auto sourced = sourced_ceilings(data.environments, configs_dir());
+  data.models = known_models(data.environments, configs_dir());
+  const auto sourced = sourced_ceilings(data.models);
   data.ceilings.insert(data.ceilings.end(), sourced.begin(), sourced.end());
   if (options.format == "csv") return to_csv(result_rows(data));
   if (options.format == "json") return to_json(store, data);

@@ -68,7 +68,8 @@ std::vector<std::string> row_of(const Point& p, const Varying& say) {
                                   number(p.slot->layer->time_us.median, decimals),
                                   percent(p.slot->comparison.ratio),
                                   signed_number(p.slot->comparison.difference.median, decimals),
-                                  to_name(p.slot->comparison.verdict)};
+                                  to_name(p.slot->comparison.verdict),
+                                  error_text(p.slot->layer->outcome.accuracy.rel_frobenius)};
   if (!p.overlapped) {
     row.insert(row.end(), {"-", "-"});
     return row;
@@ -95,7 +96,7 @@ std::string break_even_section(const Series& series, const Varying& say) {
   std::string names;
   for (const std::string& name : baselines) names += (names.empty() ? "" : ", ") + name;
   Table table{{"tokens", "baseline us", "<fastest slot variant", "slot us", "change %", "change us",
-               "<verdict", "fastest mlp_overlapped us", "slot against it %"},
+               "<verdict", "slot rel_frobenius", "fastest mlp_overlapped us", "slot against it %"},
               {}};
   for (const Point& p : points) table.rows.push_back(row_of(p, say));
   return fmt::format(

@@ -24,6 +24,8 @@ std::string to_json(const Store& store, const ReportData& data) {
       {"comparisons", data.comparisons},
       {"aa_floor_percent",
        std::isfinite(data.aa_floor) ? ordered_json(100 * data.aa_floor) : ordered_json()},
+      {"controls", data.controls},
+      {"failed_controls", data.failed_controls},
   };
   std::string text = head.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
   text.erase(text.rfind('\n'));  // the closing brace comes after the rows
@@ -35,6 +37,7 @@ std::string to_json(const Store& store, const ReportData& data) {
   add("ceilings", ceiling_rows(data));
   add("results", result_rows(data));
   add("steps", step_rows(data));
+  add("slot_duels", duel_rows(data));
   add("loads", load_rows(data));
   add("failures", failure_rows(data));
   add("tiles", tile_rows(store, data));

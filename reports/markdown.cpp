@@ -8,6 +8,8 @@
 #include <set>
 
 #include "core/counted.h"
+#include "reports/prediction.h"
+#include "reports/slot_losses.h"
 #include "reports/table.h"
 #include "reports/workload_tables.h"
 
@@ -74,9 +76,10 @@ std::string lead(const std::vector<Fastest>& all, const Varying& say) {
 }
 
 std::string summary(const std::vector<Fastest>& all, const Varying& say) {
-  Table table{{"<workload", "tokens", "<fastest variant", "layer_time_us", "95 % interval",
-               "<baseline", "baseline us", "change %", "change us", "<verdict", "x floor"},
-              {}};
+  Table table{
+      {"<workload", "tokens", "<fastest variant", "layer_time_us", "95 % interval", "<baseline",
+       "baseline us", "change %", "change us", "<verdict", "rel_frobenius", "x floor"},
+      {}};
   for (const Fastest& f : all) {
     const AttemptRecord& a = *f.variant->layer;
     const VariantResult* baseline = f.workload->baseline_of(*f.variant);
@@ -95,6 +98,7 @@ std::string summary(const std::vector<Fastest>& all, const Varying& say) {
          compared ? percent(c.ratio) : "-",
          compared ? signed_number(c.difference.median, decimals) : "-",
          f.variant->record.baseline ? "baseline" : to_name(c.verdict),
+         error_text(a.outcome.accuracy.rel_frobenius),
          a.floor_us > 0 ? fmt::format("{:.2f}", a.time_us.median / a.floor_us) : "-"});
   }
   return "## Summary\n\n" + to_markdown(table) + "\n";
@@ -238,12 +242,14 @@ std::string to_markdown(const ReportData& data) {
   std::string text =
       "# " + escape_markdown(data.study.name) + "\n\n" + lead(all, say) + how_to_read(data, say);
   if (all.size() > 1) text += summary(all, say);
+  text += slot_losses_section(data, say);
   for (const Series& series : data.series) {
     text += "## " + full_name(series.common, say) + "\n\n" + break_even_section(series, say);
     for (const WorkloadResult& w : series.workloads) text += workload_section(w, say);
     text += unmeasured_section(series, say);
   }
-  return text + study_notes(data) + failures(data) + provenance(data);
+  return text + prediction_section(data, say) + study_notes(data) + failures(data) +
+         provenance(data);
 }
 
 std::string headline_markdown(const ReportData& data) {

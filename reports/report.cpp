@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "core/error.h"
 
@@ -51,26 +52,39 @@ void order(std::vector<VariantResult>& variants) {
 
 // Round r of any two attempts of a workload ran the same input.
 // Sample i of both belongs to round i of one race only where one process measured both.
-void compare(VariantResult& v, const AttemptRecord& baseline, double delta) {
-  const auto& candidate_us = v.layer->outcome.samples_us;
+std::pair<Comparison, bool> compared(const AttemptRecord& candidate, const AttemptRecord& baseline,
+                                     double delta) {
+  const auto& candidate_us = candidate.outcome.samples_us;
   const auto& baseline_us = baseline.outcome.samples_us;
-  v.paired = !candidate_us.empty() && candidate_us.size() == baseline_us.size() &&
-             v.layer->run == baseline.run;
-  v.comparison = v.paired ? compare_paired(candidate_us, baseline_us, delta)
-                          : compare_summaries(v.layer->time_us, baseline.time_us, delta);
-  if (!v.paired) v.comparison.p = mann_whitney_p(candidate_us, baseline_us);
+  const bool paired = !candidate_us.empty() && candidate_us.size() == baseline_us.size() &&
+                      candidate.run == baseline.run;
+  if (paired) return {compare_paired(candidate_us, baseline_us, delta), true};
+  Comparison apart = compare_summaries(candidate.time_us, baseline.time_us, delta);
+  apart.p = mann_whitney_p(candidate_us, baseline_us);
+  return {apart, false};
+}
+
+// Only where the slot's own comparison is not the same one already.
+bool is_another_comparison(const WorkloadResult& w) {
+  return w.duel && w.variants[w.duel->slot].baseline != w.duel->other;
 }
 
 // All comparisons of a report are looked at together, so they are corrected together.
 void correct(ReportData& data) {
   std::vector<Comparison*> all;
   for (Series& series : data.series)
-    for (WorkloadResult& workload : series.workloads)
+    for (WorkloadResult& workload : series.workloads) {
       for (VariantResult& v : workload.variants)
         if (v.layer && v.baseline && workload.variants[*v.baseline].layer)
           all.push_back(&v.comparison);
+      if (is_another_comparison(workload)) all.push_back(&workload.duel->comparison);
+    }
   correct_all(all);
   data.comparisons = all.size();
+  for (Series& series : data.series)
+    for (WorkloadResult& workload : series.workloads)
+      if (workload.duel && !is_another_comparison(workload))
+        workload.duel->comparison = workload.variants[workload.duel->slot].comparison;
 }
 
 // What a comparison of a thing with itself shows: even against odd rounds of every layer.
@@ -94,6 +108,8 @@ void decide_nothing(WorkloadResult& workload, int64_t run) {
   for (VariantResult& v : workload.variants)
     if (v.layer && v.layer->run == run && v.comparison.verdict != Verdict::invalid)
       v.comparison.verdict = Verdict::undecided;
+  if (workload.duel && workload.variants[workload.duel->slot].layer->run == run)
+    workload.duel->comparison.verdict = Verdict::undecided;
 }
 
 // Where layers were raced against themselves, their changes are the floor.
@@ -116,14 +132,41 @@ void apply_controls(ReportData& data) {
   if (data.controls > 0) data.aa_floor = largest;
 }
 
+const VariantResult* fastest_slot(const WorkloadResult& workload, bool slot, size_t steps) {
+  return fastest_where(workload.variants, [slot, steps](const VariantResult& v) {
+    return (v.record.spec.variant.shared == Shared::slot) == slot && v.layer->steps.size() >= steps;
+  });
+}
+
+std::optional<Duel> duel_of(const WorkloadResult& workload, double delta) {
+  const VariantResult* slot = fastest_slot(workload, true, 0);
+  const VariantResult* other = fastest_slot(workload, false, 0);
+  if (slot == nullptr || other == nullptr) return {};
+  const auto [comparison, paired] = compared(*slot->layer, *other->layer, delta);
+  const VariantResult *slot_steps = fastest_slot(workload, true, 2),
+                      *other_steps = fastest_slot(workload, false, 2);
+  const bool several = slot_steps != nullptr && other_steps != nullptr;
+  const auto index = [&](const VariantResult* v) {
+    return static_cast<size_t>(v - workload.variants.data());
+  };
+  return Duel{.slot = index(slot),
+              .other = index(other),
+              .slot_steps = index(several ? slot_steps : slot),
+              .other_steps = index(several ? other_steps : other),
+              .comparison = comparison,
+              .paired = paired};
+}
+
 void compare_all(WorkloadResult& workload, double delta) {
   order(workload.variants);
   for (VariantResult& v : workload.variants) {
     if (v.record.baseline) continue;
     v.baseline = baseline_for(workload.variants, v);
     const VariantResult* baseline = workload.baseline_of(v);
-    if (v.layer && baseline && baseline->layer) compare(v, *baseline->layer, delta);
+    if (v.layer && baseline && baseline->layer)
+      std::tie(v.comparison, v.paired) = compared(*v.layer, *baseline->layer, delta);
   }
+  workload.duel = duel_of(workload, delta);
 }
 
 // Everything but the variant and the token count.
@@ -208,6 +251,7 @@ ReportData load_report(const Store& store, int64_t id) {
                   .series = {},
                   .environments = store.environments(id),
                   .ceilings = {},
+                  .models = {},
                   .attempt_counts = store.attempt_counts(id),
                   .failure_counts = store.failure_counts(id)};
   std::vector<std::string> keys;  // parallel to data.series

@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/device_model.h"
 #include "core/statistics.h"
 #include "core/store.h"
 
@@ -21,11 +23,23 @@ struct VariantResult {
   bool paired = false;    // by round, where one run measured both; else from the intervals
 };
 
+// The fastest slot variant against the fastest of any other kind, overlapped MLP or baseline:
+// whether the slot is the best choice, which is more than better than the baseline.
+struct Duel {
+  size_t slot, other;  // indices of variants
+  // Whose steps account for it: the same, or where one of them is a single launch, whose time is
+  // its only step, the fastest of its kind that is several.
+  size_t slot_steps, other_steps;
+  Comparison comparison;
+  bool paired = false;
+};
+
 // The variants of one layer, workload and token count: baselines first, then by time, then those
 // without a result.
 struct WorkloadResult {
   int tokens = 0;
   std::vector<VariantResult> variants;
+  std::optional<Duel> duel;  // where both kinds were measured
 
   const VariantResult* fastest() const;  // nullptr where nothing was measured
   const VariantResult* fastest(Shared) const;
@@ -52,7 +66,8 @@ struct ReportData {
   StudyRecord study;
   std::vector<Series> series;
   std::vector<Environment> environments;
-  std::vector<Ceiling> ceilings;  // as measured; the caller may add what others say
+  std::vector<Ceiling> ceilings;              // as measured; the caller may add what others say
+  std::map<std::string, DeviceModel> models;  // by a device's name in Environment; the caller's
   std::vector<Store::AttemptCount> attempt_counts;
   std::vector<Store::FailureCount> failure_counts;
   double delta = 0.01;     // effect threshold of the verdicts

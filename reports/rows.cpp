@@ -3,10 +3,12 @@
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/store_error.h"
 #include "reports/labels.h"
+#include "reports/prediction.h"
 
 namespace fse {
 
@@ -71,18 +73,36 @@ void add_comparison(std::vector<Cell>& row, const WorkloadResult& w, const Varia
               to_name(c.verdict), std::string(v.paired ? "rounds" : "intervals")});
 }
 
+// Of what was measured: beside it.
+void add_prediction(std::vector<Cell>& row, const ReportData& data, const VariantResult& v) {
+  const auto predicted = v.layer ? predict(data, v.record.spec) : std::nullopt;
+  if (predicted)
+    row.insert(row.end(), {cell(predicted->us), cell(predicted->low_us), cell(predicted->high_us)});
+  else
+    row.insert(row.end(), 3, Cell{});
+}
+
+double predicted_step_us(const std::optional<LayerPrediction>& prediction,
+                         const std::string& step) {
+  if (prediction)
+    for (const StepCost& s : prediction->steps)
+      if (s.name == step) return s.end_us - s.start_us;
+  return NAN;
+}
+
 }  // namespace
 
 Grid result_rows(const ReportData& data) {
   Grid grid{
-      .columns = {"workload",      "model",          "dtype",      "activations", "tp",
-                  "tokens",        "routing",        "cache",      "device",      "seed",
-                  "variant",       "gate",           "topk",       "shared",      "experts",
-                  "launch",        "is_baseline",    "state",      "reason",      "layer_time_us",
-                  "lo_us",         "hi_us",          "n",          "floor_us",    "x_floor",
-                  "rel_frobenius", "worst",          "bound",      "attempt",     "baseline",
-                  "baseline_us",   "change_percent", "change_lo",  "change_hi",   "change_us",
-                  "p_holm",        "verdict",        "compared_by"},
+      .columns = {"workload",      "model",          "dtype",       "activations",  "tp",
+                  "tokens",        "routing",        "cache",       "device",       "seed",
+                  "variant",       "gate",           "topk",        "shared",       "experts",
+                  "launch",        "is_baseline",    "state",       "reason",       "layer_time_us",
+                  "lo_us",         "hi_us",          "n",           "floor_us",     "x_floor",
+                  "rel_frobenius", "worst",          "bound",       "attempt",      "baseline",
+                  "baseline_us",   "change_percent", "change_lo",   "change_hi",    "change_us",
+                  "p_holm",        "verdict",        "compared_by", "predicted_us", "predicted_low",
+                  "predicted_high"},
       .rows = {}};
   const Varying say = varying(data);
   for_each_variant(data,
@@ -93,6 +113,7 @@ Grid result_rows(const ReportData& data) {
                      else
                        row.insert(row.end(), 10, Cell{});
                      add_comparison(row, w, v, say);
+                     add_prediction(row, data, v);
                      grid.rows.push_back(std::move(row));
                    });
   return grid;
@@ -100,18 +121,45 @@ Grid result_rows(const ReportData& data) {
 
 Grid step_rows(const ReportData& data) {
   Grid grid{.columns = {"workload", "tokens", "variant", "attempt", "step", "op", "kernel", "tile",
-                        "time_us", "lo_us", "hi_us", "bytes", "flops", "floor_us"},
+                        "time_us", "lo_us", "hi_us", "bytes", "flops", "floor_us", "predicted_us"},
             .rows = {}};
   const Varying say = varying(data);
-  for_each_variant(data, [&](const Series& series, const WorkloadResult& w,
-                             const VariantResult& v) {
-    if (!v.layer) return;
-    for (const StepTime& s : v.layer->steps)
-      grid.rows.push_back({plain_name(series.common), int64_t{w.tokens},
-                           label(v.record.spec.variant, say), v.layer->id, s.step, s.op, s.kernel,
-                           to_text(s.tile), cell(s.time_us.median), cell(s.time_us.lo),
-                           cell(s.time_us.hi), cell(s.bytes), cell(s.flops), cell(s.floor_us)});
-  });
+  for_each_variant(
+      data, [&](const Series& series, const WorkloadResult& w, const VariantResult& v) {
+        if (!v.layer) return;
+        const auto predicted = predict(data, v.record.spec);
+        for (const StepTime& s : v.layer->steps)
+          grid.rows.push_back({plain_name(series.common), int64_t{w.tokens},
+                               label(v.record.spec.variant, say), v.layer->id, s.step, s.op,
+                               s.kernel, to_text(s.tile), cell(s.time_us.median),
+                               cell(s.time_us.lo), cell(s.time_us.hi), cell(s.bytes), cell(s.flops),
+                               cell(s.floor_us), cell(predicted_step_us(predicted, s.step))});
+      });
+  return grid;
+}
+
+Grid duel_rows(const ReportData& data) {
+  Grid grid{.columns = {"workload", "tokens", "slot", "attempt", "slot_us", "other",
+                        "other_attempt", "other_us", "change_percent", "change_lo", "change_hi",
+                        "change_us", "p_holm", "verdict", "compared_by", "rel_frobenius", "bound",
+                        "steps_attempt", "other_steps_attempt"},
+            .rows = {}};
+  const Varying say = varying(data);
+  for (const Series& series : data.series)
+    for (const WorkloadResult& w : series.workloads) {
+      if (!w.duel) continue;
+      const VariantResult &slot = w.variants[w.duel->slot], &other = w.variants[w.duel->other];
+      const Comparison& c = w.duel->comparison;
+      grid.rows.push_back(
+          {plain_name(series.common), int64_t{w.tokens}, label(slot.record.spec.variant, say),
+           slot.layer->id, cell(slot.layer->time_us.median), label(other.record.spec.variant, say),
+           other.layer->id, cell(other.layer->time_us.median), cell(100 * (c.ratio.median - 1)),
+           cell(100 * (c.ratio.lo - 1)), cell(100 * (c.ratio.hi - 1)), cell(c.difference.median),
+           cell(c.p_holm), to_name(c.verdict), std::string(w.duel->paired ? "rounds" : "intervals"),
+           cell(slot.layer->outcome.accuracy.rel_frobenius),
+           cell(slot.layer->outcome.accuracy.bound), w.variants[w.duel->slot_steps].layer->id,
+           w.variants[w.duel->other_steps].layer->id});
+    }
   return grid;
 }
 

@@ -8,6 +8,7 @@ namespace fse {
 // the columns; they are only ever added to.
 Grid result_rows(const ReportData&);       // one per case, measured or not
 Grid step_rows(const ReportData&);         // one per step of every measured layer
+Grid duel_rows(const ReportData&);         // the fastest slot variant against the fastest other one
 Grid load_rows(const ReportData&);         // rows per expert of the first round, by workload
 Grid environment_rows(const ReportData&);  // where it was measured
 Grid ceiling_rows(const ReportData&);      // what the devices can do at most, and who says so

@@ -50,9 +50,10 @@ function add_cards(names) {
     const card = cards[name] = {
       chart: make('div', {class: 'chart', id: 'chart-' + name, role: 'img',
         'aria-label': spec.title + '. ' + spec.description}),
+      said: make('p', {class: 'said', 'aria-live': 'polite'}),  // what the chart says, in words
       command: make('details', {class: 'how'})};
     by_id('charts').append(make('section', {class: 'card' + wide}, make('h2', {}, spec.title),
-      make('p', {class: 'note'}, spec.description), card.chart, card.command));
+      make('p', {class: 'note'}, spec.description), card.said, card.chart, card.command));
   }
 }
 
@@ -140,7 +141,7 @@ function draw_breakdown(rows) {
     const all = data.steps.filter(s => s.attempt === r.attempt && s.time_us !== null)
       .map(s => ({...s, variant: name}));
     const rest = r.layer_time_us - all.reduce((t, s) => t + s.time_us, 0);
-    if (all.length && rest > 0) all.push({variant: name, step: 'launches, waits', time_us: rest});
+    if (all.length && rest > 0) all.push({variant: name, step: 'launches and waits', time_us: rest});
     for (const s of all) {
       if (s.kernel && !order.includes(s.step)) order.push(s.step);
       s.order = s.kernel ? order.indexOf(s.step) : 1000;
@@ -152,6 +153,48 @@ function draw_breakdown(rows) {
     spec.height = 24 + 44 * shown.length;
     spec.layer[0].encoding.color.legend.columns = Math.max(2, Math.floor(width / 190));
     spec.encoding.y.axis.labelLimit = Math.min(240, width * 0.3);
+  });
+}
+
+// What a layer changes against another, step by step: what costs more first, what saves most last,
+// then what no step accounts for, then the whole.
+function account_of(duel) {
+  const steps = new Map();
+  const time_of = id => measured.find(r => r.attempt === id).layer_time_us;
+  const whole = {slot_us: time_of(duel.steps_attempt), other_us: time_of(duel.other_steps_attempt)};
+  const sum = {...whole};
+  const add = (attempt, side) => {
+    for (const s of data.steps.filter(s => s.attempt === attempt && s.time_us !== null)) {
+      if (!steps.has(s.step)) steps.set(s.step, {step: s.step, slot_us: 0, other_us: 0});
+      steps.get(s.step)[side] += s.time_us;
+      sum[side] -= s.time_us;
+    }
+  };
+  add(duel.other_steps_attempt, 'other_us');
+  add(duel.steps_attempt, 'slot_us');
+  if (steps.size === 0) return [];
+  const change = row => ({...row, change_us: row.slot_us - row.other_us,
+    kind: row.slot_us > row.other_us ? 'costs more' : 'saves'});
+  return [...[...steps.values()].map(change).sort((a, b) => b.change_us - a.change_us),
+    change({step: 'launches and waits', ...sum}),
+    {...change({step: 'whole layer', ...whole}), kind: 'whole layer'}];
+}
+
+function draw_account(workload, tokens) {
+  const duel = data.slot_duels.find(d => d.workload === workload && d.tokens === tokens);
+  const account = duel ? account_of(duel) : [];
+  const variant_of = id => measured.find(r => r.attempt === id).variant;
+  cards.account.said.textContent = !duel ? '' : `${duel.slot} against ${duel.other}: ` +
+    `${percent(duel.change_percent)} % (${signed(duel.change_us)} µs), ${duel.verdict}.` +
+    (duel.steps_attempt === duel.attempt && duel.other_steps_attempt === duel.other_attempt ? '' :
+      ` Its account is that of ${variant_of(duel.steps_attempt)} against ` +
+      `${variant_of(duel.other_steps_attempt)}, which are several launches.`);
+  draw('account', {account}, duel ? `fselab db steps ${duel.attempt}` : 'fselab db ls', spec => {
+    spec.height = 30 + 22 * account.length;
+    // Room for the numbers at the ends of the bars.
+    const all = account.map(s => s.change_us), reach = Math.max(...all.map(Math.abs));
+    spec.layer[0].encoding.x.scale = {nice: false,
+      domain: [Math.min(0, ...all) - 0.22 * reach, Math.max(0, ...all) + 0.22 * reach]};
   });
 }
 
@@ -193,13 +236,22 @@ function draw_load(workload, tokens, rows) {
     `SELECT load_histogram FROM attempt WHERE id = ${fastest.attempt}`) : 'fselab db ls');
 }
 
-// What a layer takes at least, from its declared bytes and flops at the measured rates, is known
-// before it runs: a point on the line would be as fast as the device allows.
+// By the cost model where the report knows the device; else by the floor, what the layer's declared
+// bytes and flops take at the measured rates.
 function draw_prediction(rows) {
-  const points = rows.filter(r => r.floor_us > 0);
-  const ends = points.flatMap(r => [r.floor_us, r.layer_time_us]);
+  const modelled = rows.some(r => r.predicted_us > 0);
+  const points = rows.filter(r => (modelled ? r.predicted_us : r.floor_us) > 0).map(r => ({...r,
+    expected_us: modelled ? r.predicted_us : r.floor_us,
+    off_percent: modelled ? 100 * (r.predicted_us / r.layer_time_us - 1) : null}));
+  const ends = points.flatMap(r => [r.expected_us, r.layer_time_us]
+    .concat(modelled ? [r.predicted_low, r.predicted_high] : []));
   const line = points.length ? [Math.min(...ends), Math.max(...ends)].map(us =>
-    ({floor_us: us, layer_time_us: us})) : [];
+    ({expected_us: us, layer_time_us: us})) : [];
+  const off = points.map(r => Math.abs(r.off_percent));
+  cards.prediction.said.textContent = !points.length ? '' : modelled ?
+    `Predicted by the cost model, with 90 % intervals: off by ${(off.reduce((a, b) => a + b) /
+      off.length).toFixed(1)} % on average, by ${Math.max(...off).toFixed(1)} % at most.` :
+    'No model of this device in configs/devices: the floor stands for the prediction.';
   draw('prediction', {predicted: points, line}, results_command(), spec => {
     for (const channel of ['x', 'y']) fit_log(spec, channel, ends);
   });

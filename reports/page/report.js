@@ -15,8 +15,10 @@ function show_headline() {
     `Changes are relative to the baseline named in each row: below 0 is faster. FASTER, SLOWER ` +
     `and SAME: the whole interval lies below, above or inside ±${data.delta_percent} %, after ` +
     `Holm's correction over ${data.comparisons} comparisons.` +
-    (floor === null ? '' : ` A/A floor: ${floor.toFixed(1)} % (even against odd rounds of one ` +
-      'layer); a smaller change says nothing.');
+    (floor === null ? '' : ` A/A floor: ${floor.toFixed(1)} % (` + (data.controls > 0 ?
+      `${data.controls} layers raced against themselves` : 'even against odd rounds of one layer') +
+      '); a smaller change says nothing.') + (data.failed_controls === 0 ? '' :
+      ` ${data.failed_controls} of them came out FASTER or SLOWER: nothing in their races is decided.`);
 }
 
 function picker(label, change) {
@@ -47,6 +49,7 @@ function show_charts() {
     const at = rows.filter(r => String(r.tokens) === tokens.value);
     draw_times(rows);
     draw_breakdown(at);
+    if (cards.account) draw_account(workload.value, Number(tokens.value));
     draw_roofline(rows);
     draw_load(workload.value, Number(tokens.value), at);
     draw_prediction(rows);
@@ -55,34 +58,62 @@ function show_charts() {
   };
   const workload = picker('Workload', redraw), tokens = picker('Tokens', redraw);
   offer(workload, unique(measured.map(r => r.workload)));
-  const tried = new Map();
-  for (const t of data.tiles) tried.set(t.step_key, (tried.get(t.step_key) || 0) + 1);
-  const keys = unique(data.tiles.filter(t => t.time_us > 0).map(t => t.step_key))
-    .sort((a, b) => tried.get(b) - tried.get(a)).slice(0, 200);
+  // The slowest step first: its tiles matter most. Below a dozen tiles there is no landscape.
+  const tried = new Map(), best = new Map();
+  for (const t of data.tiles) {
+    tried.set(t.step_key, (tried.get(t.step_key) || 0) + 1);
+    if (t.time_us > 0) best.set(t.step_key, Math.min(t.time_us, best.get(t.step_key) || Infinity));
+  }
+  const weight = key => best.get(key) * (tried.get(key) < 12 ? 1e-6 : 1);
+  const keys = [...best.keys()].sort((a, b) => weight(b) - weight(a)).slice(0, 200);
   const step = keys.length ? picker('Step', redraw) : null;
   if (step) offer(step, keys);
   by_id('nav').prepend(make('a', {href: '#charts'}, 'Charts'));
-  add_cards(['layer_time', 'change', 'breakdown', 'roofline', 'prediction', 'load', 'failures',
+  const duels = data.slot_duels.length ? ['account'] : [];
+  add_cards(['layer_time', 'change', 'breakdown', ...duels, 'roofline', 'prediction', 'load', 'failures',
     ...(step ? ['tiles', 'convergence', 'parallel'] : [])]);
   redraw();
   return redraw;
 }
 
+// Two columns that a reader takes for one.
+function with_intervals(row) {
+  const span = (lo, hi, say) => lo === null || lo === undefined ? null : `[${say(lo)}, ${say(hi)}]`;
+  return {...row, interval_us: span(row.lo_us, row.hi_us, four_digits),
+    change_interval: span(row.change_lo, row.change_hi, percent)};
+}
+
+// With the steps that cost most and those that save most, three each.
+function lost_duels() {
+  return data.slot_duels.filter(d => d.verdict === 'SLOWER').map(d => {
+    const steps = account_of(d).slice(0, -1).filter(s => Math.abs(s.change_us) > d.other_us / 200);
+    const words = list => list.slice(0, 3).map(s => `${s.step} ${signed(s.change_us)}`).join(', ');
+    return {...with_intervals(d), costs_more: words(steps.filter(s => s.change_us > 0)),
+      saves: words(steps.filter(s => s.change_us < 0).reverse())};
+  });
+}
+
 function show_tables() {
-  const loses = data.results.filter(r => r.shared === 'slot' && r.verdict === 'SLOWER');
-  const columns = ['workload', 'tokens', 'variant', 'layer_time_us', 'lo_us', 'hi_us',
-    'change_percent', 'verdict', 'change_lo', 'change_hi', 'change_us', 'rel_frobenius', 'bound',
-    'baseline', 'baseline_us', 'x_floor', 'n', 'p_holm', 'compared_by', 'attempt'];
+  const columns = ['workload', 'tokens', 'variant', 'layer_time_us', 'interval_us',
+    'change_percent', 'change_interval', 'change_us', 'verdict', 'baseline', 'rel_frobenius',
+    'bound', 'attempt', 'baseline_us', 'predicted_us', 'x_floor', 'n', 'p_holm', 'compared_by'];
   add_table('results', 'Results', 'Every measured layer, its error beside its speed. The number ' +
-    'of an attempt shows the commands that give it again.', measured, columns);
-  add_table('loses', 'Where the slot loses', 'Slot variants that are certainly slower than their ' +
-    'baseline.', loses, columns);
-  add_table('steps', 'Steps', 'Kernels and tuned tiles of every measured layer.', data.steps);
+    'of an attempt shows the commands that give it again.', measured.map(with_intervals), columns);
+  add_table('loses', 'Where the slot loses', 'Token counts at which the fastest slot variant is ' +
+    'certainly slower than the fastest variant of any other kind, its baseline here; the chart ' +
+    'above has the account of a chosen one, step by step.', lost_duels(), ['workload', 'tokens',
+    'slot', 'slot_us', 'other', 'other_us', 'change_percent', 'change_interval', 'change_us',
+    'verdict', 'costs_more', 'saves', 'rel_frobenius', 'bound', 'p_holm', 'compared_by', 'attempt',
+    'other_attempt']);
+  add_table('steps', 'Steps', 'Kernels and tuned tiles of every measured layer.',
+    data.steps.map(with_intervals), ['workload', 'tokens', 'variant', 'attempt', 'step', 'time_us',
+      'interval_us', 'floor_us', 'kernel', 'tile', 'op', 'bytes', 'flops']);
   add_table('missing', 'Without a result', 'Cases that were refused, failed or have not run.',
     data.results.filter(r => r.layer_time_us === null),
     ['workload', 'tokens', 'variant', 'state', 'reason']);
   add_table('failures', 'Failed attempts', 'Alike ones together.', data.failures);
-  add_table('tiles', 'Tiles tried', 'In order; of very many an evenly spaced part.', data.tiles);
+  add_table('tiles', 'Tiles tried', 'In order; of very many an evenly spaced part.', data.tiles,
+    ['attempt', 'time_us', 'status', 'kernel', 'tile', 'step_key']);
   add_table('ceilings', 'Ceilings', 'What the device can do at most: measured in the same run, ' +
     'and as its maker or a publication says.', data.ceilings);
   add_table('environments', 'Environments', 'Device, compilers with driver, and revision.',

@@ -14,11 +14,21 @@ function show_commands(attempt) {
   dialog.showModal();
 }
 
+const is_attempt = column => column === 'attempt' || column === 'other_attempt';
+
+function cell_text(column, value) {
+  if (value === null) return '–';
+  if (typeof value !== 'number') return value;
+  if (/percent|^change_(lo|hi)$/.test(column)) return percent(value);
+  if (column === 'change_us') return (value > 0 ? '+' : '') + four_digits(value);
+  if (/_us$|^x_floor$/.test(column)) return four_digits(value);
+  return is_attempt(column) || Number.isInteger(value) ? String(value) : short_number(value);
+}
+
 function table_cell(column, value, numeric) {
-  const text = value === null ? '–' : typeof value === 'number' ?
-    (column === 'attempt' || Number.isInteger(value) ? String(value) : short_number(value)) : value;
+  const text = column === 'workload' ? short_workload(value) : cell_text(column, value);
   const cell = make('td', {class: (numeric ? 'number ' : 'text ') + column});
-  if (column === 'attempt' && value !== null) {
+  if (is_attempt(column) && value !== null) {
     const button = make('button',
       {type: 'button', class: 'link', title: 'How to get it again'}, text);
     button.addEventListener('click', () => show_commands(value));
@@ -26,18 +36,18 @@ function table_cell(column, value, numeric) {
     return cell;
   }
   cell.textContent = text;
-  if (!numeric) cell.title = text;
+  if (!numeric) cell.title = value === null ? '' : value;
   if (column === 'verdict' || column === 'state')
     cell.classList.add(text.replace(/\W/g, '') || 'none');
   return cell;
 }
 
 // "tokens>4" compares a column; any other word must occur somewhere in the row.
-function keeps(row, columns, numeric, words) {
+function keeps(row, columns, words) {
   return words.every(word => {
     const m = word.match(/^([a-z_0-9]+)(>=|<=|=|>|<)(.+)$/);
     if (m && m[1] in row) {
-      const [a, b] = [row[m[1]], numeric[m[1]] ? Number(m[3]) : m[3]];
+      const a = row[m[1]], b = typeof a === 'number' ? Number(m[3]) : m[3];
       if (a === null) return false;
       return {'>=': a >= b, '<=': a <= b, '>': a > b, '<': a < b, '=': a === b}[m[2]];
     }
@@ -64,6 +74,8 @@ function add_table(id, title, note, rows, columns) {
   const same = wanted.filter(c => c === 'workload' && rows.length > 1 &&
     rows.every(r => r[c] === rows[0][c]));
   for (const c of same) box.append(make('p', {class: 'note'}, `${c}: ${rows[0][c]}`));
+  if (wanted.includes('workload') && same.length === 0 && shared_words.length)
+    box.append(make('p', {class: 'note'}, 'All workloads: ' + shared_words.join(' ')));
   const shown = wanted.filter(c => !same.includes(c));
   const numeric = Object.fromEntries(wanted.map(c =>
     [c, rows.every(r => r[c] === null || typeof r[c] === 'number')]));
@@ -76,7 +88,7 @@ function add_table(id, title, note, rows, columns) {
 
   function fill() {
     const words = search.value.split(/\s+/).filter(Boolean);
-    const kept = rows.filter(r => keeps(r, wanted, numeric, words));
+    const kept = rows.filter(r => keeps(r, wanted, words));
     if (sorted_by) sort_rows(kept, sorted_by, numeric[sorted_by], direction);
     body.replaceChildren(...kept.slice(0, kLimit).map(row => make('tr', {},
       ...shown.map(c => table_cell(c, row[c], numeric[c])))));

@@ -18,8 +18,8 @@ const check = (holds, what) => {
 };
 
 // What each page must show: charts with at least so many marks; all others must be empty or absent.
-const kCharts = {layer_time: 3, change: 3, breakdown: 10, roofline: 5, load: 5, prediction: 3,
-  tiles: 10, parallel: 50, convergence: 50, failures: 3};
+const kCharts = {layer_time: 3, change: 3, breakdown: 10, account: 10, roofline: 5, load: 5,
+  prediction: 3, tiles: 10, parallel: 50, convergence: 50, failures: 3};
 const pages = {
   empty: {rows: 0, charts: {}, says: 'holds no study yet'},
   unmeasured: {rows: 0, charts: {}, says: 'Nothing was measured'},

@@ -131,7 +131,7 @@ TEST_CASE("a device's ceilings are sourced where a word of its product is a know
     Environment e = sample_environment();
     e.device.kind = kind;
     e.device.product = product;
-    return sourced_ceilings({e, e}, configs_dir());
+    return sourced_ceilings(known_models({e, e}, configs_dir()));
   };
   const std::vector<Ceiling> h100 = sourced("hip", "NVIDIA H100 80GB HBM3");
   REQUIRE(h100.size() == 3);

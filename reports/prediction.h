@@ -1,0 +1,22 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/layer_cost.h"
+#include "reports/labels.h"
+
+namespace fse {
+
+// What the cost model says of a case from its plan and the device's numbers, without running it.
+struct LayerPrediction {
+  double us = 0, low_us = 0, high_us = 0;  // 90 % interval
+  std::vector<StepCost> steps;
+};
+// Nothing where the report knows no model of the device, or nobody the routing's loads: a trace.
+std::optional<LayerPrediction> predict(const ReportData&, const Case&);
+
+// How far predictions are off, by workload: a chapter. "" where nothing can be predicted.
+std::string prediction_section(const ReportData&, const Varying&);
+
+}  // namespace fse
