@@ -296,6 +296,17 @@ FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 poli
   store16(lds, load16(global));
 #endif
 }
+// What others read, too.
+FSE_D void async_copy16(void* lds, const void* global FSE_CALLED_AT) {
+#if FSE_NVIDIA
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(
+                   static_cast<u32>(__cvta_generic_to_shared(lds))),
+               "l"(global)
+               : "memory");
+#else
+  async_copy16(lds, global, u64{0} FSE_PASS_ON);
+#endif
+}
 // 4 bytes, in the same way.
 FSE_D void async_copy4(void* lds, const void* global FSE_CALLED_AT) {
 #if FSE_HOST

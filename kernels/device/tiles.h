@@ -5,6 +5,7 @@
 
 // Kernels, their headers and name expressions; S is a Shape, every kernel takes one `const Args`:
 //   stream.h    stream<StreamTile{..}, S, op>; op is kGate .. kMlp2
+//   dense.h     dense<DenseTile{..}, S, op>: gate_gemm, mlp_stage1, mlp_stage2 of many tokens
 //   plain.h     plain<PlainTile{..}, S, op>: the same ops for any shape
 //   topk.h      topk<TopkTile{..}, S>, and score<..>, select<..> of the unfused chain
 //   dispatch.h  dispatch<DispatchTile{..}>
@@ -157,6 +158,56 @@ constexpr FSE_HD Launch launch_of(int op, StreamTile t, Shape s, Sizes n, Limits
   const long long blocks = (tiles + teams - 1) / teams;
   return {static_cast<int>(blocks < d.compute_units ? blocks : d.compute_units), t.warps * d.wave,
           stream_layout(op, t, n).total};
+}
+
+// ---- dense kernels: gate_gemm, mlp_stage1 and mlp_stage2 of many tokens, 16-bit weights
+//
+// A block has a tile of `rows` weight rows and `columns` tokens; a warp 32 of its rows, and its
+// share of the columns.
+
+struct DenseTile {
+  int dependent;
+  int rows;
+  int columns;
+  int ring;  // slices of 128 bytes of each row and token
+  int warps;
+};
+
+inline constexpr int kWarpRows = 32;
+
+// As the streaming kernels see it: chunks of tokens, and tiles of rows.
+constexpr FSE_HD StreamTile units_of(DenseTile t) {
+  return {t.dependent, 0, 1, t.warps, 1, t.ring, t.rows, t.columns};
+}
+constexpr FSE_HD const char* why_not(DenseTile t) {
+  if (!is_one_of(t.rows, 32, 64, 128)) return "rows is 32, 64 or 128";
+  if (!is_one_of(t.columns, 32, 64, 128)) return "columns is 32, 64 or 128";
+  if (!is_one_of(t.warps, 2, 4, 8)) return "warps is 2, 4 or 8";
+  if (t.ring < 2 || t.ring > 8) return "ring is 2 to 8";
+  if (t.dependent < 0 || t.dependent > 1) return "dependent is 0 or 1";
+  const int columns = t.columns * t.rows / kWarpRows / t.warps;  // of a warp
+  if (t.warps % (t.rows / kWarpRows) != 0) return "warps is a multiple of rows / 32";
+  if (columns < 16 || columns > 64) return "a warp has 16 to 64 columns";
+  return "";
+}
+constexpr FSE_HD int dense_lds(DenseTile t) {
+  return t.ring * (t.rows + t.columns) * kSliceBytes;
+}
+constexpr FSE_HD const char* why_not_here(int op, DenseTile t, Shape s, Limits d) {
+  if (op != kGate && s.format >= kFp8) return "fp8 weights";
+  if (row_bytes(op, s) % 16 != 0) return "weight rows are not a multiple of 16 bytes";
+  if (s.hidden % 8 != 0) return "hidden is not a multiple of 8";
+  if (t.rows % (t.warps * d.wave / 8) != 0) return "rows: more threads than copy them";
+  if (t.columns % (t.warps * d.wave / 8) != 0) return "columns: more threads than copy them";
+  if (t.warps * d.wave > d.block_threads) return "more threads than a block may have";
+  if (t.dependent && !d.dependent_launch) return "dependent: the device has no such launch";
+  if (dense_lds(t) > d.lds_bytes) return "more LDS than the device has";
+  return "";
+}
+constexpr FSE_HD Launch launch_of(int op, DenseTile t, Shape s, Sizes n, Limits d) {
+  const StreamTile units = units_of(t);
+  return {max_units(op, units, n) * tiles_per_unit(op, units, s, n), t.warps * d.wave,
+          dense_lds(t)};
 }
 
 // ---- plain kernels: the same five ops for every shape, a wave for each output element

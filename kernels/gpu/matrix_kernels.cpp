@@ -18,6 +18,11 @@ const std::vector<Axis> kStreamAxes{{"dependent", {0, 1}},       {"dense", {0, 1
                                     {"robin", {0, 1, 2, 4, 8}},  {"warps", {4, 8, 16}},
                                     {"split", {1, 2, 4, 8, 16}}, {"ring", {2, 3, 4, 6}},
                                     {"rows", {4, 8, 16}},        {"width", {8, 16, 32, 64}}};
+const std::vector<Axis> kDenseAxes{{"dependent", {0, 1}},
+                                   {"rows", {32, 64, 128}},
+                                   {"columns", {32, 64, 128}},
+                                   {"ring", {3, 4}},
+                                   {"warps", {2, 4, 8}}};
 const std::vector<Axis> kPlainAxes{{"dependent", {0, 1}}, {"warps", {4, 8, 16}}};
 
 gpu::StreamTile stream_tile(const Tile& t) {
@@ -101,6 +106,37 @@ Tile stream_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   return tile;
 }
 
+// ---- dense: gate_gemm, mlp_stage1, mlp_stage2 of many tokens
+
+gpu::DenseTile dense_tile(const Tile& t) {
+  return {.dependent = t.at("dependent"),
+          .rows = t.at("rows"),
+          .columns = t.at("columns"),
+          .ring = t.at("ring"),
+          .warps = t.at("warps")};
+}
+std::string dense_legal(const Tile& t) {
+  return gpu::why_not(dense_tile(t));
+}
+std::string dense_fits(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return gpu::why_not_here(op_number(s.op), dense_tile(t), gpu_shape(p), gpu_limits(d));
+}
+Launch dense_launch(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return gpu::launch_of(op_number(s.op), dense_tile(t), gpu_shape(p), gpu_sizes(p, s),
+                        gpu_limits(d));
+}
+std::string dense_instance(const Tile& t, const LayerPlan& p, const Step& s) {
+  return fmt::format("fse::gpu::dense<{}, {}, {}>", gpu_tile_text("DenseTile", t),
+                     to_text(gpu_shape(p)), op_number(s.op));
+}
+Tile dense_default(const LayerPlan&, const Step&, const DeviceInfo& d) {
+  return {{{"dependent", 0},
+           {"rows", 64},
+           {"columns", 64},
+           {"ring", d.lds_bytes > 65536 ? 4 : 3},
+           {"warps", 4}}};
+}
+
 // ---- plain: the same ops, for shapes that stream does not take
 
 std::string plain_legal(const Tile& t) {
@@ -144,6 +180,18 @@ KernelDef stream_row(Op op) {
           .instance = stream_instance,
           .launch = stream_launch};
 }
+KernelDef dense_row(Op op) {
+  return {.name = "hip." + to_name(op) + ".dense",
+          .op = op,
+          .device = "hip",
+          .axes = kDenseAxes,
+          .legal = dense_legal,
+          .fits = dense_fits,
+          .default_tile = dense_default,
+          .header = "dense.h",
+          .instance = dense_instance,
+          .launch = dense_launch};
+}
 KernelDef plain_row(Op op) {
   return {.name = "hip." + to_name(op) + ".plain",
           .op = op,
@@ -165,6 +213,8 @@ std::vector<KernelDef> gpu_matrix_kernels() {
        {Op::gate_gemm, Op::grouped_stage1, Op::grouped_stage2, Op::mlp_stage1, Op::mlp_stage2}) {
     rows.push_back(stream_row(op));  // the default
     rows.push_back(plain_row(op));
+    if (op == Op::gate_gemm || op == Op::mlp_stage1 || op == Op::mlp_stage2)
+      rows.push_back(dense_row(op));
   }
   return rows;
 }
