@@ -112,6 +112,10 @@ std::vector<std::vector<std::string>> routing_reasons(const LayerSpec& layer,
   return reasons;
 }
 
+// Presets whose published fp8 checkpoint has other scales than a block of 128x128.
+constexpr std::pair<std::string_view, std::string_view> kPublishedOtherwise[] = {
+    {"glm-4.7", "the published checkpoint has one scale per channel"}};
+
 class Expander {
  public:
   Expander(const SweepSpec& spec, const DeviceInfo& device) : spec_(spec), device_(device) {}
@@ -126,6 +130,7 @@ class Expander {
       return;
     }
     for (const std::string& note : model.notes) add_note(entry.name + ": " + note);
+    if (const std::string note = format_note(entry); !note.empty()) add_note(note);
     if (!model.layer.has_shared() && asks_for_shared())
       add_note(entry.name + " has no shared expert: what is asked for with one runs shared=none");
     add_layers(entry, model.layer);
@@ -139,6 +144,16 @@ class Expander {
   }
 
  private:
+  // Where fp8_block128 is not what was published: its times are no checkpoint's.
+  std::string format_note(const ModelEntry& entry) const {
+    const std::vector<DType>& dtypes = entry.dtypes.empty() ? spec_.dtypes : entry.dtypes;
+    if (std::find(dtypes.begin(), dtypes.end(), DType::fp8_block128) == dtypes.end()) return "";
+    for (const auto& [name, published] : kPublishedOtherwise)
+      if (entry.name == name)
+        return fmt::format("{}: fp8_block128 is fselab's format here, {}", name, published);
+    return "";
+  }
+
   // Whether the sweep says where the shared expert runs; the defaults only say where it may.
   bool asks_for_shared() const { return spec_.variants.shared != VariantAxes{}.shared; }
 

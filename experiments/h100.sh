@@ -12,6 +12,7 @@
 #   full        all legal variants x models x tokens 1..4096 against the reference, default tiles
 #   sanitize    compute-sanitizer memcheck and racecheck on one golden layer
 #   yardstick   the program given by --yardstick, for times from the same call
+# Its last lines are a table of the best slot, separate and overlapped layers of timing and shapes.
 # key=value is for the sweeps (tokens=[1,8]). A part that takes longer than --seconds is interrupted
 # and said to be incomplete: what it recorded stays, and the same command resumes it. Exit codes:
 # 0 all parts passed, 1 one failed, 2 usage, 4 one is incomplete.
@@ -36,7 +37,7 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     --help | -h)
-      sed -n '2,19s/^# \{0,1\}//p' "$0"
+      sed -n '2,20s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *=*)
@@ -116,5 +117,18 @@ fi
 if wants yardstick && [ -n "$yardstick" ]; then
   attempt yardstick "$yardstick" && [ "$dry" = 0 ] && cat "$out/yardstick.log"
 fi
+# Last, and short: the best layer of each kind of every workload that is measured, in microseconds,
+# and the best of all over the memory floor.
+best_layers="SELECT model, tp, dtype, tokens,
+  round(min(iif(variant_shared IN ('slot', 'none'), layer_time_us, NULL)), 2) AS slot_us,
+  round(min(iif(variant_shared = 'mlp', layer_time_us, NULL)), 2) AS separate_us,
+  round(min(iif(variant_shared = 'mlp_overlapped', layer_time_us, NULL)), 2) AS overlapped_us,
+  round(min(layer_time_us / floor_us), 2) AS x_floor
+  FROM v_best GROUP BY model, tp, dtype, tokens ORDER BY model, dtype, tokens"
+for name in timing shapes; do
+  [ "$dry" = 0 ] && [ -f "$out/$name.db" ] || continue
+  echo "== best layers, $name"
+  "$fselab" db sql "$best_layers" --db "$out/$name.db" --md || failed=1
+done
 [ "$failed" = 0 ] || exit 1
 [ "$incomplete" = 0 ] || exit 4

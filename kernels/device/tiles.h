@@ -174,6 +174,7 @@ struct DenseTile {
 };
 
 inline constexpr int kWarpRows = 32;
+inline constexpr int kDenseTokens = 512;  // from here on: fewer are streamed past in less time
 
 // As the streaming kernels see it: chunks of tokens, and tiles of rows.
 constexpr FSE_HD StreamTile units_of(DenseTile t) {
@@ -193,7 +194,8 @@ constexpr FSE_HD const char* why_not(DenseTile t) {
 constexpr FSE_HD int dense_lds(DenseTile t) {
   return t.ring * (t.rows + t.columns) * kSliceBytes;
 }
-constexpr FSE_HD const char* why_not_here(int op, DenseTile t, Shape s, Limits d) {
+constexpr FSE_HD const char* why_not_here(int op, DenseTile t, Shape s, Sizes n, Limits d) {
+  if (n.tokens < kDenseTokens) return "fewer than 512 tokens";
   if (op != kGate && s.format >= kFp8) return "fp8 weights";
   if (row_bytes(op, s) % 16 != 0) return "weight rows are not a multiple of 16 bytes";
   if (s.hidden % 8 != 0) return "hidden is not a multiple of 8";

@@ -53,24 +53,21 @@ int stage2_split(const LayerPlan& p, int warps) {
   return split;
 }
 
-// Few tokens are routed by every block, which saves a barrier, one or two by all of its waves
-// together; more than there are warps, spread.
+// Few tokens are routed by every block, which saves a barrier; more than there are warps, spread.
 // Up to 64 tokens a block owns rows of the output, where it has the LDS for their sums. Smaller
 // blocks and rings where the device has less LDS.
 Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   const int64_t mean = 2 * p.pairs() / p.expert_count();
   const int64_t wanted = std::min<int64_t>(p.tokens, mean);
-  const int width = wanted <= 8 ? 8 : wanted <= 16 ? 16 : wanted <= 32 ? 32 : 64;
+  const int width = wanted <= 8 ? 8 : wanted <= 16 ? 16 : 32;
   const int owned = p.tokens <= gpu::kOwnedTokens ? 1 : p.tokens <= 64 ? 2 : 0;
   Tile tile;
   for (int own : {owned, 0})
     for (int warps : {16, 8})
       for (int ring : {3, 2})
-        for (auto [columns, spread] : {std::pair{own == 1 ? 8 : width, p.tokens <= 2 ? 2 : 0},
-                                       {own == 1 ? 8 : width, p.tokens > warps},
-                                       {8, p.tokens > warps}}) {
+        for (int columns : {own == 1 ? 8 : width, 8}) {
           tile = {{{"owned", own},
-                   {"spread", spread},
+                   {"spread", p.tokens > warps ? 1 : 0},
                    {"dense", own == 1 ? 1 : 0},
                    {"robin", 1},
                    {"warps", warps},

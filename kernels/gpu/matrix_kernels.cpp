@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "kernels/gpu/layer.h"
@@ -73,31 +74,48 @@ std::string stream_instance(const Tile& t, const LayerPlan& p, const Step& s) {
 }
 
 // Tokens that share a pass over an expert's weights: all of them in a dense product; in a grouped
-// one twice the mean, since no expert's share is known before the routing is.
+// one twice the mean, since no expert's share is known before the routing is. The router's rows
+// are few: narrow units give its tiles to all compute units. 64 columns of all 16 warps' sums do
+// not fit into the registers.
 int default_width(const LayerPlan& p, Op op) {
   const bool grouped = op == Op::grouped_stage1 || op == Op::grouped_stage2;
   const int64_t rows =
       grouped ? std::min<int64_t>(p.tokens, 2 * p.pairs() / p.expert_count()) : p.tokens;
-  for (int width : {8, 16, 32})
+  const int most = op == Op::gate_gemm ? 16 : 32;
+  for (int width : {8, 16})
     if (rows <= width) return width;
-  return 64;
+  return most;
+}
+
+// Warps that share a tile's depth: all of a block, the finest work there is to spread over units.
+// Stage 2 has short rows: no more warps than there are slices of one, and those of several units
+// beside each other.
+int default_split(const LayerPlan& p, Op op, int warps) {
+  if (op != Op::grouped_stage2) return warps;
+  const int slices = gpu::row_bytes(gpu::kStage2, gpu_shape(p)) / gpu::kSliceBytes;
+  int split = 1;
+  while (2 * split <= std::min({slices, warps, 4})) split *= 2;
+  return split;
 }
 
 // 3 slices of 16 rows x 128 bytes for each of 16 warps keep 64 KB in flight per compute unit while
 // one slice is multiplied, which is enough for the memory's full rate; fewer where that does not
-// fit. All warps of a block share a tile's depth: the finest work there is to spread over units.
+// fit. Where an expert has many tiles' worth of tokens, several in turn keep them in registers.
 Tile stream_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
-  const bool gate = s.op == Op::gate_gemm;
-  const int rows = !gate ? 16 : s.row_end - s.row_begin < 16 ? 4 : 8;  // a gate has few
+  const bool gate = s.op == Op::gate_gemm, many = p.tokens > 64;
+  const int few = s.row_end - s.row_begin < 16 ? 4 : 8;
+  const int rows = !gate ? 16 : many && few == 8 ? 16 : few;  // a gate has few
   const int width = default_width(p, s.op);
   Tile tile;
   for (int warps : {16, 8, 4})
     for (int ring : {3, 2}) {
       tile = {{{"dependent", 0},
                {"dense", 0},
-               {"robin", 1},
+               {"robin", !many  ? 1
+                         : gate ? 4
+                                : 8},
                {"warps", warps},
-               {"split", warps},
+               {"split", default_split(p, s.op, warps)},
                {"ring", ring},
                {"rows", rows},
                {"width", width}}};
@@ -119,7 +137,8 @@ std::string dense_legal(const Tile& t) {
   return gpu::why_not(dense_tile(t));
 }
 std::string dense_fits(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
-  return gpu::why_not_here(op_number(s.op), dense_tile(t), gpu_shape(p), gpu_limits(d));
+  return gpu::why_not_here(op_number(s.op), dense_tile(t), gpu_shape(p), gpu_sizes(p, s),
+                           gpu_limits(d));
 }
 Launch dense_launch(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   return gpu::launch_of(op_number(s.op), dense_tile(t), gpu_shape(p), gpu_sizes(p, s),
@@ -129,12 +148,8 @@ std::string dense_instance(const Tile& t, const LayerPlan& p, const Step& s) {
   return fmt::format("fse::gpu::dense<{}, {}, {}>", gpu_tile_text("DenseTile", t),
                      to_text(gpu_shape(p)), op_number(s.op));
 }
-Tile dense_default(const LayerPlan&, const Step&, const DeviceInfo& d) {
-  return {{{"dependent", 0},
-           {"rows", 64},
-           {"columns", 64},
-           {"ring", d.lds_bytes > 65536 ? 4 : 3},
-           {"warps", 4}}};
+Tile dense_default(const LayerPlan&, const Step&, const DeviceInfo&) {
+  return {{{"dependent", 0}, {"rows", 32}, {"columns", 64}, {"ring", 4}, {"warps", 4}}};
 }
 
 // ---- plain: the same ops, for shapes that stream does not take
@@ -211,10 +226,11 @@ std::vector<KernelDef> gpu_matrix_kernels() {
   std::vector<KernelDef> rows;
   for (Op op :
        {Op::gate_gemm, Op::grouped_stage1, Op::grouped_stage2, Op::mlp_stage1, Op::mlp_stage2}) {
-    rows.push_back(stream_row(op));  // the default
-    rows.push_back(plain_row(op));
+    // The first one that takes the shape is the default.
     if (op == Op::gate_gemm || op == Op::mlp_stage1 || op == Op::mlp_stage2)
       rows.push_back(dense_row(op));
+    rows.push_back(stream_row(op));
+    rows.push_back(plain_row(op));
   }
   return rows;
 }

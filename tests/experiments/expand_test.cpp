@@ -102,6 +102,13 @@ TEST_CASE("a shared expert that is asked for and not there is told") {
   CHECK(expand_text(sweep("glm-4.7", "variants: {shared: slot}\n")).notes.empty());
 }
 
+TEST_CASE("a format that is not the published checkpoint's is told where it is asked for") {
+  const Expansion e = expand_text(sweep("glm-4.7", "dtypes: [bf16, fp8_block128]\n"));
+  CHECK(e.notes == std::vector<std::string>{"note: glm-4.7: fp8_block128 is fselab's format here, "
+                                            "the published checkpoint has one scale per channel"});
+  CHECK(expand_text(sweep("glm-4.7", "dtypes: [bf16]\n")).notes.empty());
+}
+
 TEST_CASE("each reason of a refused sweep is told once") {
   try {
     expand_text(sweep("qwen3-30b-a3b, glm-4.7",

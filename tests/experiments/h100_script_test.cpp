@@ -9,6 +9,7 @@
 #include "experiments/sweep.h"
 #include "kernels/gpu/layer.h"
 #include "tests/experiments/command.h"
+#include "tests/experiments/measured_study.h"
 #include "tests/temporary_folder.h"
 
 namespace fse {
@@ -44,6 +45,20 @@ TEST_CASE("the H100 script runs what it is asked for") {
   CHECK(has(some, "h100-shapes"));
   CHECK_FALSE(has(some, "verify"));
   CHECK(has(script(folder, "--help"), "--yardstick"));
+}
+
+TEST_CASE("the H100 script ends with a table of the best layers that are there") {
+  const test::TemporaryFolder folder;
+  {
+    test::MeasuredStudy study(folder / "timing.db");
+    study.add(4, 30, 40);
+    study.write();
+  }
+  const std::string out = script(folder, "--only yardstick --yardstick uname");
+  const size_t table = out.find("slot_us");
+  REQUIRE(table != std::string::npos);
+  CHECK(out.find("Linux") < table);
+  CHECK(has(out.substr(table), "4 |      30 |          40 |"));
 }
 
 TEST_CASE("the H100 script refuses what it does not know") {

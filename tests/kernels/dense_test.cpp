@@ -16,7 +16,7 @@ LayerSpec ragged_layer(DType dtype) {
   LayerSpec layer;
   layer.hidden = 136;       // two slices and a part of a third
   layer.intermediate = 88;  // five and a half halves of a warp's rows
-  layer.routing = {.experts = 37, .top_k = 3, .renormalize = true};
+  layer.routing = {.experts = 21, .top_k = 3, .renormalize = true};
   layer.shared = {.count = 1, .shared_width = 144, .weight = SharedWeight::sigmoid_gate};
   layer.dtype = dtype;
   return layer;
@@ -30,7 +30,7 @@ void check_dense(const std::string& device, DType dtype) {
   const auto backend = open_backend(
       device, {.device_dir = FSELAB_SOURCE_DIR "/kernels/device", .cache_dir = FSELAB_TEST_CACHE});
   const LayerSpec layer = ragged_layer(dtype);
-  const LayerPlan plan = make_plan(layer, make_shard(layer, 1, 0), {}, 70, backend->device());
+  const LayerPlan plan = make_plan(layer, make_shard(layer, 1, 0), {}, 515, backend->device());
   const auto weights = random_weights(layer, make_shard(layer, 1, 0), 7);
   const auto session = backend->open(plan, weights);
   const std::vector<float> x = random_input(plan.tokens, layer.hidden, 11);
