@@ -73,8 +73,7 @@ function draw(name, datasets, command, adjust) {
   how.replaceChildren(make('summary', {}, 'Command'), command_line(command));
   chart.replaceChildren();
   if (Object.values(datasets).every(rows => rows.length === 0))
-    return chart.append(make('p', {class: 'empty'},
-      name === 'failures' ? 'No attempt failed.' : 'No data for this choice.'));
+    return chart.append(make('p', {class: 'empty'}, 'No data for this choice.'));
   const full = structuredClone(specs[name]);
   delete full.title;
   const width = Math.max(220, chart.clientWidth - 4);
@@ -189,12 +188,14 @@ function draw_account(workload, tokens) {
     (duel.steps_attempt === duel.attempt && duel.other_steps_attempt === duel.other_attempt ? '' :
       ` Its account is that of ${variant_of(duel.steps_attempt)} against ` +
       `${variant_of(duel.other_steps_attempt)}, which are several launches.`);
-  draw('account', {account}, duel ? `fselab db steps ${duel.attempt}` : 'fselab db ls', spec => {
+  const command = duel ? `fselab db steps ${duel.steps_attempt}` : 'fselab db ls';
+  draw('account', {account}, command, (spec, width) => {
     spec.height = 30 + 22 * account.length;
-    // Room for the numbers at the ends of the bars.
-    const all = account.map(s => s.change_us), reach = Math.max(...all.map(Math.abs));
-    spec.layer[0].encoding.x.scale = {nice: false,
-      domain: [Math.min(0, ...all) - 0.22 * reach, Math.max(0, ...all) + 0.22 * reach]};
+    // Room for the numbers at both ends of the bars, about 45 pixels of what the labels leave.
+    const all = account.map(s => s.change_us).concat(0);
+    const [lo, hi] = [Math.min(...all), Math.max(...all)];
+    const room = (hi - lo) * 45 / Math.max(60, width - 200);
+    spec.layer[0].encoding.x.scale = {nice: false, domain: [lo - room, hi + room]};
   });
 }
 

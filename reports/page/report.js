@@ -54,7 +54,7 @@ function show_charts() {
     draw_load(workload.value, Number(tokens.value), at);
     draw_prediction(rows);
     if (step) draw_tiles(step.value);
-    draw_failures();
+    if (data.failures.length) draw_failures();
   };
   const workload = picker('Workload', redraw), tokens = picker('Tokens', redraw);
   offer(workload, unique(measured.map(r => r.workload)));
@@ -70,8 +70,9 @@ function show_charts() {
   if (step) offer(step, keys);
   by_id('nav').prepend(make('a', {href: '#charts'}, 'Charts'));
   const duels = data.slot_duels.length ? ['account'] : [];
-  add_cards(['layer_time', 'change', 'breakdown', ...duels, 'roofline', 'prediction', 'load', 'failures',
-    ...(step ? ['tiles', 'convergence', 'parallel'] : [])]);
+  add_cards(['layer_time', 'change', 'breakdown', ...duels, 'roofline', 'prediction', 'load',
+    ...(step ? ['tiles', 'convergence', 'parallel'] : []),
+    ...(data.failures.length ? ['failures'] : [])]);
   redraw();
   return redraw;
 }
