@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "core/error.h"
 #include "core/strict_json.h"
 #include "tuner/exchange_aiter.h"
+#include "tuner/json_text.h"
 
 namespace fse {
 namespace {
@@ -17,33 +19,40 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kMaxDepth = 32;
 
-// Where a FAIR document holds its rows.
-Json::json_pointer rows_of(ExchangeFormat format) {
-  return Json::json_pointer(
-      format == ExchangeFormat::fair_results ? "/results" : "/ConfigurationSpace/TuningParameters");
-}
-
 bool all_digits(const std::string& text) {
   return !text.empty() && text.size() <= 9 &&
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-ForeignTable read_vllm(Json document, const std::string& name) {
+// The text around the rows: what stands before each of them, and behind the last.
+std::string gaps_of(std::string_view text, const std::vector<TextSpan>& rows) {
+  Json gaps = Json::array();
+  size_t at = 0;
+  for (const TextSpan& row : rows) {
+    gaps.push_back(std::string(text.substr(at, row.begin - at)));
+    at = row.end;
+  }
+  gaps.push_back(std::string(text.substr(at)));
+  return gaps.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+ForeignTable read_vllm(std::string_view text, const std::string& name) {
   ForeignTable table{.format = ExchangeFormat::vllm, .name = name};
-  Json header = Json::object();
-  for (auto& [key, value] : document.items()) {
+  std::vector<TextSpan> rows;
+  for (const auto& [key, span] : member_spans(text)) {
+    const char first = text[span.begin];
     if (!all_digits(key)) {
-      if (value.is_structured())
+      if (first == '{' || first == '[')
         fail_data(fmt::format("{}: key '{}', expected a batch size such as \"16\"", name,
                               printable(key)));
-      header[key] = value;  // "triton_version"
-      continue;
+      continue;  // "triton_version"
     }
-    if (!value.is_object())
+    if (first != '{')
       fail_data(fmt::format("{}: batch size {}: expected an object of settings", name, key));
-    table.rows.push_back({.key = key, .fields = value.dump()});
+    table.rows.push_back({.key = key, .fields = std::string(span.of(text))});
+    rows.push_back(span);
   }
-  table.header = header.dump();
+  table.header = gaps_of(text, rows);
   return table;
 }
 
@@ -60,32 +69,44 @@ void flag_result(ForeignRow& row, const Json& result) {
   }
 }
 
-ForeignTable read_fair(Json document, ExchangeFormat format, const std::string& name) {
+// Where the array that a path of keys leads to begins; nothing where there is none.
+std::optional<size_t> find_array(std::string_view text, std::initializer_list<const char*> path) {
+  size_t at = 0;
+  for (const char* key : path) {
+    const auto members = member_spans(text, at);
+    const auto found = std::find_if(members.begin(), members.end(),
+                                    [&](const MemberSpan& m) { return m.key == key; });
+    if (found == members.end()) return std::nullopt;
+    at = found->value.begin;
+  }
+  return text[at] == '[' ? std::optional(at) : std::nullopt;
+}
+
+ForeignTable read_fair(std::string_view text, size_t at, ExchangeFormat format,
+                       const std::string& name) {
   ForeignTable table{.format = format, .name = name};
-  Json& rows = document.at(rows_of(format));
   const bool results = format == ExchangeFormat::fair_results;
   const char* key = results ? "configuration" : "Name";
-  for (const Json& row : rows) {
+  const std::vector<TextSpan> rows = element_spans(text, at);
+  for (const TextSpan& span : rows) {
+    const Json row = Json::parse(span.of(text));
     if (!row.is_object() || !row.contains(key))
       fail_data(fmt::format("{}: row {}: expected an object with '{}'", name, table.rows.size() + 1,
                             key));
-    table.rows.push_back({.key = row[key].dump(), .fields = row.dump()});
+    table.rows.push_back({.key = row[key].dump(), .fields = std::string(span.of(text))});
     if (results) flag_result(table.rows.back(), row);
   }
-  rows = Json::array();
-  table.header = document.dump();
+  table.header = gaps_of(text, rows);
   return table;
 }
 
 ForeignTable read_json(std::string_view text, const std::string& name) {
   parse_strict_json(text, name, kMaxDepth);  // throws for what is no object or has a key twice
-  Json document = Json::parse(text);
-  for (const ExchangeFormat format : {ExchangeFormat::fair_results, ExchangeFormat::fair_space}) {
-    const auto at = rows_of(format);
-    if (document.contains(at) && document.at(at).is_array())
-      return read_fair(std::move(document), format, name);
-  }
-  ForeignTable table = read_vllm(std::move(document), name);
+  if (const auto at = find_array(text, {"results"}))
+    return read_fair(text, *at, ExchangeFormat::fair_results, name);
+  if (const auto at = find_array(text, {"ConfigurationSpace", "TuningParameters"}))
+    return read_fair(text, *at, ExchangeFormat::fair_space, name);
+  ForeignTable table = read_vllm(text, name);
   if (table.rows.empty())
     fail_data(
         fmt::format("{}: no batch size, no FAIR results and no FAIR parameters; expected one "
@@ -104,17 +125,15 @@ void find_duplicates(ForeignTable& table) {
   }
 }
 
-std::string write_vllm(const ForeignTable& table) {
-  Json document = Json::parse(table.header);
-  for (const ForeignRow& row : table.rows) document[row.key] = Json::parse(row.fields);
-  return document.dump(4) + "\n";
-}
-
-std::string write_fair(const ForeignTable& table) {
-  Json document = Json::parse(table.header);
-  Json& rows = document.at(rows_of(table.format));
-  for (const ForeignRow& row : table.rows) rows.push_back(Json::parse(row.fields));
-  return document.dump(2) + "\n";
+std::string write_json(const ForeignTable& table) {
+  const Json gaps = Json::parse(table.header);
+  if (!gaps.is_array() || gaps.size() != table.rows.size() + 1)
+    fail_data(table.name +
+              ": its rows are not those of its file, expected it to be imported again");
+  std::string text;
+  for (size_t i = 0; i < table.rows.size(); ++i)
+    text += gaps[i].get<std::string>() + table.rows[i].fields;
+  return text + gaps.back().get<std::string>();
 }
 
 }  // namespace
@@ -130,7 +149,7 @@ ForeignTable read_foreign(std::string_view text, const std::string& name) {
 
 std::string write_foreign(const ForeignTable& table) {
   if (table.format == ExchangeFormat::aiter) return write_aiter(table);
-  return table.format == ExchangeFormat::vllm ? write_vllm(table) : write_fair(table);
+  return write_json(table);
 }
 
 std::string sanitized_device_name(const std::string& name) {

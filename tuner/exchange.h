@@ -23,7 +23,7 @@ inline constexpr NameTable<ExchangeFormat, 4> kNames<ExchangeFormat>{
 
 struct ForeignRow {
   std::string key;                 // what the row was tuned for: alike keys are duplicates
-  std::string fields;              // JSON, in the file's order: numbers and text as they were
+  std::string fields;              // JSON as it was written, of a CSV the array of its cells
   std::string kind;                // "" = of a kind fselab has, else what is foreign about it
   std::vector<std::string> flags;  // why the row cannot be believed
 };
@@ -41,7 +41,7 @@ struct ForeignTable {
 // a key twice in one object, a row with too few columns, or a number that is none.
 ForeignTable read_foreign(std::string_view text, const std::string& name);
 
-// Exact for AITER's CSV; JSON keeps all values and their order, indented as its programs do.
+// Byte for byte what was read.
 std::string write_foreign(const ForeignTable&);
 
 // A file name without folders, blanks or characters that a shell or a file system takes for itself:

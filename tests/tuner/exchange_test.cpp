@@ -136,6 +136,28 @@ TEST_CASE("exchange: every format is recognised and written again as it was") {
   CHECK(write_foreign(read_foreign(open, "t")) == open);
 }
 
+TEST_CASE("exchange: JSON keeps its blanks, its escapes and the digits of its numbers") {
+  const std::string odd =
+      "\n { \"triton_version\" :\t\"3\\u002e5 ]}\\\"\", "
+      "\"16\":{\"a\":1.50,\"b\":3.6167678833007812,"
+      "\"c\": -0, \"d\": [ 1e2,{\"x\": \"}\"} ]}\r\n,\"1\" : {} } \n\n";
+  const ForeignTable table = read_foreign(odd, "t");
+  REQUIRE(table.rows.size() == 2);
+  CHECK(table.rows[0].key == "16");
+  CHECK(table.rows[0].fields.starts_with("{\"a\":1.50,"));
+  CHECK(write_foreign(table) == odd);
+  for (const std::string& text :
+       {std::string(R"({"results":[],"x":1})"),
+        std::string(
+            R"({"x":[1],"results" : [ {"configuration":{"a":1.10}} ,)"
+            "\n"
+            R"({"configuration":{"a":2}, "times": {"runtimes": [3.6167678833007812]}}]})")}) {
+    CAPTURE(text);
+    CHECK(read_foreign(text, "t").format == ExchangeFormat::fair_results);
+    CHECK(write_foreign(read_foreign(text, "t")) == text);
+  }
+}
+
 TEST_CASE("exchange: AITER rows that no device can have measured are flagged, foreign ones kept") {
   const ForeignTable qwen = read_foreign(data(kAiterFiles[1]), "qwen");
   CHECK(flagged(qwen.rows[0], "column bw is 55203 GB/s, above the device's 8000"));
