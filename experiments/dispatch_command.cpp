@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "experiments/dispatch_tables.h"
+#include "reports/columns.h"
 
 namespace fse {
 namespace {
@@ -136,6 +137,10 @@ void add_dispatch_verb(CLI::App& db, const std::function<void(std::function<int(
   json->excludes(csv)->excludes(md);
   csv->excludes(md);
   verb->footer(
+      column_help("dispatch") + column_help("dispatch --costs") + column_help("dispatch --tiles") +
+      column_help("dispatch --tokens") +
+      "With --json and --csv they stand behind model, dtype, activations, tp, cache, device,\n"
+      "product and environment.\n"
       "Regret is what a choice takes over the fastest of that token count and routing, in the "
       "same\n"
       "rounds. Every token count but the first and last is held out in turn: the table is made\n"

@@ -76,6 +76,19 @@ constexpr Column kColumns[] = {
     {"what", "which of the attempt's values"},
     {"recorded", "as its row has it"},
     {"now", "as it is measured now"},
+    {"environment", "number of the device, compilers and revision that measured"},
+    {"tokens_from", "first token count of the row"},
+    {"tokens_to", "last one; a tile's ends where it can no longer run"},
+    {"tokens_per_expert_from", "tokens * top_k / experts at which the row begins"},
+    {"regret_percent", "worst loss of the row against the fastest, at what it was made from"},
+    {"crossover", "between which measured token counts the row begins, and how it was found"},
+    {"rows", "how many rows such a table has"},
+    {"sampled_percent", "its worst regret at what it was made from"},
+    {"held_out_percent", "its worst regret at token counts that it was made without"},
+    {"worst_tokens", "the token count of that"},
+    {"chosen", "yes: this is the table"},
+    {"answer", "exact, interpolated, stale or default"},
+    {"class", "the same for the step's tile"},
 };
 
 struct Verb {
@@ -103,6 +116,12 @@ constexpr Verb kVerbs[] = {
     {"steps", "step op kernel tile time_us lo_us hi_us n bytes flops floor_us"},
     {"rerun", "what recorded now"},
     {"check", "finding count example"},
+    {"dispatch",
+     "routing tokens_from tokens_to tokens_per_expert_from variant regret_percent crossover"},
+    {"dispatch --costs", "routing rows sampled_percent held_out_percent worst_tokens chosen"},
+    {"dispatch --tiles",
+     "routing tokens_from tokens_to variant step kernel tile regret_percent held_out_percent"},
+    {"dispatch --tokens", "answer why tokens routing variant step kernel tile class"},
 };
 
 Column column_named(std::string_view name) {

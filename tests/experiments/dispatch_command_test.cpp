@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "reports/columns.h"
 #include "tests/experiments/command.h"
 #include "tests/experiments/measured_study.h"
 
@@ -51,6 +52,14 @@ TEST_CASE("db dispatch: the smallest table, its crossover, and size against regr
   CHECK(contains(at.ask({"--md"}).out, "| routing |"));
   const nlohmann::json tiles = at.json({"--tiles"});
   CHECK(tiles.size() > 8);
+  for (const std::string more : {"", " --costs", " --tiles", " --tokens"}) {
+    std::string columns = "model,dtype,activations,tp,cache,device,product,environment";
+    for (const Column& c : columns_of("dispatch" + more)) columns += "," + std::string(c.name);
+    std::vector<std::string> words{"--csv"};
+    if (!more.empty()) words.push_back(more.substr(1));
+    if (more == " --tokens") words.emplace_back("8");
+    CHECK(lines_of(at.ask(words).out).at(0) == columns + "\r");
+  }
   CHECK(tiles[0]["kernel"].get<std::string>().starts_with("cpu."));
 }
 
