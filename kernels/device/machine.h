@@ -17,6 +17,8 @@ struct Matrix {
   float d[4];           // accumulators
 };
 
+enum class Access { load, store, atomic };  // atomic: a load and store that nothing comes between
+
 // The thread that runs now, and what it may ask of the machine. Every thread of a block is a fiber.
 struct Machine {
   int thread, block, threads, blocks;
@@ -39,7 +41,7 @@ struct Machine {
   void (*commit)(Machine*);
   void (*wait)(Machine*, int pending);
   // Before every load and store of an instance, see watch.h. `code`: the instruction.
-  void (*access)(Machine*, const void* at, int bytes, bool store, const void* code);
+  void (*access)(Machine*, const void* at, int bytes, Access, const void* code);
 };
 
 }  // namespace fse::gpu::host

@@ -13,21 +13,21 @@ __attribute__((noinline, no_sanitize("thread"))) inline void set_machine(Machine
   machine = m;
 }
 
-__attribute__((no_sanitize("thread"))) inline void watch(void* at, unsigned long bytes, bool store,
-                                                         const void* code) {
+__attribute__((no_sanitize("thread"))) inline void watch(void* at, unsigned long bytes,
+                                                         Access access, const void* code) {
   Machine* m = machine;
   if (static_cast<unsigned long>(static_cast<char*>(at) - m->stack) < m->stack_bytes) return;
-  m->access(m, at, static_cast<int>(bytes), store, code);
+  m->access(m, at, static_cast<int>(bytes), access, code);
 }
 
-#define FSE_WATCH(bytes)                                  \
-  void loads##bytes(void* at) FSE_WATCHED(read##bytes);   \
-  void stores##bytes(void* at) FSE_WATCHED(write##bytes); \
-  void loads##bytes(void* at) {                           \
-    watch(at, bytes, false, __builtin_return_address(0)); \
-  }                                                       \
-  void stores##bytes(void* at) {                          \
-    watch(at, bytes, true, __builtin_return_address(0));  \
+#define FSE_WATCH(bytes)                                          \
+  void loads##bytes(void* at) FSE_WATCHED(read##bytes);           \
+  void stores##bytes(void* at) FSE_WATCHED(write##bytes);         \
+  void loads##bytes(void* at) {                                   \
+    watch(at, bytes, Access::load, __builtin_return_address(0));  \
+  }                                                               \
+  void stores##bytes(void* at) {                                  \
+    watch(at, bytes, Access::store, __builtin_return_address(0)); \
   }
 FSE_WATCH(1)
 FSE_WATCH(2)
@@ -38,10 +38,10 @@ FSE_WATCH(16)
 void loads_range(void* at, unsigned long bytes) FSE_WATCHED(read_range);
 void stores_range(void* at, unsigned long bytes) FSE_WATCHED(write_range);
 void loads_range(void* at, unsigned long bytes) {
-  watch(at, bytes, false, __builtin_return_address(0));
+  watch(at, bytes, Access::load, __builtin_return_address(0));
 }
 void stores_range(void* at, unsigned long bytes) {
-  watch(at, bytes, true, __builtin_return_address(0));
+  watch(at, bytes, Access::store, __builtin_return_address(0));
 }
 
 void starts() FSE_WATCHED(init);
@@ -50,10 +50,12 @@ void starts() {}
 // Atomic accesses do not race with each other: those of grid barriers, and sets and counts in LDS.
 unsigned adds(unsigned* at, unsigned v, int) FSE_WATCHED(atomic32_fetch_add);
 unsigned adds(unsigned* at, unsigned v, int) {
+  watch(at, sizeof *at, Access::atomic, __builtin_return_address(0));
   return __atomic_fetch_add(at, v, __ATOMIC_SEQ_CST);
 }
 unsigned sets(unsigned* at, unsigned v, int) FSE_WATCHED(atomic32_fetch_or);
 unsigned sets(unsigned* at, unsigned v, int) {
+  watch(at, sizeof *at, Access::atomic, __builtin_return_address(0));
   return __atomic_fetch_or(at, v, __ATOMIC_SEQ_CST);
 }
 unsigned loads_atomic(const unsigned* at, int) FSE_WATCHED(atomic32_load);

@@ -15,6 +15,7 @@ namespace fse::emulated {
 namespace {
 
 namespace context = boost::context;
+using gpu::host::Access;
 using gpu::host::Matrix;
 using gpu::host::MatrixElement;
 using gpu::host::MatrixForm;
@@ -82,8 +83,8 @@ void set_calls(Machine& machine) {
   };
   machine.commit = [](Machine* m) { group(m).now().copies.emplace_back(); };
   machine.wait = [](Machine* m, int pending) { group(m).wait_copies(pending); };
-  machine.access = [](Machine* m, const void* at, int bytes, bool store, const void* code) {
-    group(m).access(static_cast<const char*>(at), bytes, store, code);
+  machine.access = [](Machine* m, const void* at, int bytes, Access access, const void* code) {
+    group(m).access(static_cast<const char*>(at), bytes, access, code);
   };
 }
 

@@ -72,7 +72,7 @@ class Group : public Machine {
   template <class Operand, class Work>
   void meet_wave(Operand& mine, const Work& work, const Where&);
   void meet_wave(const Where&);
-  void access(const char* at, int bytes, bool store, const void* code);
+  void access(const char* at, int bytes, gpu::host::Access, const void* code);
   void copy(void* to, const void* from, int bytes, const Where&);
   void wait_copies(int pending);
   void check_lane(int lane, const Where&);

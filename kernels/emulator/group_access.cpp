@@ -78,7 +78,8 @@ void Group::lds_fault(const LdsWatch::Fault& found, bool store, const std::strin
                     line_of(found.code)));
 }
 
-void Group::access(const char* at, int bytes, bool store, const void* code) {
+void Group::access(const char* at, int bytes, gpu::host::Access kind, const void* code) {
+  const bool store = kind != gpu::host::Access::load;
   const auto offset = at - lds;
   const auto lds_bytes = launch_.launch.lds_bytes;
   const auto guard = static_cast<std::ptrdiff_t>(kGuardBytes);
@@ -92,8 +93,10 @@ void Group::access(const char* at, int bytes, bool store, const void* code) {
                                                       reinterpret_cast<const char*>(launch_.run));
   LdsWatch& watch = *block_now().watch;
   const auto first = static_cast<int>(offset);
-  const auto found = store ? watch.store(first, bytes, thread, short_code & ~kCopy)
-                           : watch.load(first, bytes, thread, short_code & ~kCopy);
+  const auto found =
+      kind == gpu::host::Access::load    ? watch.load(first, bytes, thread, short_code & ~kCopy)
+      : kind == gpu::host::Access::store ? watch.store(first, bytes, thread, short_code & ~kCopy)
+                                         : watch.atomic(first, bytes, thread, short_code & ~kCopy);
   if (found) lds_fault(*found, store, source_line(code));
 }
 

@@ -4,8 +4,13 @@ namespace fse {
 
 namespace {
 
-// A writer or reader is a thread, or one of these; kLanes + w: several lanes of wave w.
-constexpr uint16_t kNobody = 0xffff, kSeveralWaves = 0xfffe, kLanes = 0x4000, kInFlight = 0x8000;
+// A writer or reader is a thread, or one of these; kLanes + w: several lanes of wave w; as writers
+// they are atomic operations, also where it was a single lane.
+constexpr uint16_t kNobody = 0xffff, kSeveralWaves = 0x7fff, kLanes = 0x4000, kInFlight = 0x8000;
+
+bool is_atomic(uint16_t writer) {
+  return writer >= kLanes && writer <= kSeveralWaves;
+}
 
 }  // namespace
 
@@ -24,6 +29,13 @@ void LdsWatch::wave_meets(int wave) {
 
 bool LdsWatch::ordered(uint32_t time, int other_wave, int wave) const {
   return time < block_met_ || (other_wave == wave && time < wave_met_[static_cast<size_t>(wave)]);
+}
+
+bool LdsWatch::ordered_after_store(const Byte& b, int thread) const {
+  if (b.writer == thread) return true;
+  if (b.writer == kSeveralWaves) return b.store_time < block_met_;
+  return ordered(b.store_time, b.writer >= kLanes ? b.writer - kLanes : b.writer / wave_,
+                 thread / wave_);
 }
 
 bool LdsWatch::ordered_after_loads(const Byte& b, int thread) const {
@@ -51,14 +63,18 @@ void LdsWatch::note_load(Byte& b, int thread, Code code) const {
   b.load_code = code;
 }
 
+std::optional<LdsWatch::Fault> LdsWatch::after_store(const Byte& b, int at, int thread) const {
+  if (b.writer & kInFlight)
+    return Fault{Kind::in_flight, at, b.writer & ~kInFlight & 0xffff, b.store_code};
+  if (ordered_after_store(b, thread)) return {};
+  return Fault{Kind::races_with_store, at, b.writer < kLanes ? b.writer : -1, b.store_code};
+}
+
 std::optional<LdsWatch::Fault> LdsWatch::load(int at, int bytes, int thread, Code code) {
   for (int i = at; i < at + bytes; ++i) {
     Byte& b = bytes_[static_cast<size_t>(i)];
     if (b.writer == kNobody) return Fault{Kind::unwritten, i, -1, 0};
-    if (b.writer & kInFlight)
-      return Fault{Kind::in_flight, i, b.writer & ~kInFlight & 0xffff, b.store_code};
-    if (b.writer != thread && !ordered(b.store_time, b.writer / wave_, thread / wave_))
-      return Fault{Kind::races_with_store, i, b.writer, b.store_code};
+    if (const auto fault = after_store(b, i, thread)) return fault;
     note_load(b, thread, code);
   }
   return {};
@@ -67,15 +83,29 @@ std::optional<LdsWatch::Fault> LdsWatch::load(int at, int bytes, int thread, Cod
 std::optional<LdsWatch::Fault> LdsWatch::store(int at, int bytes, int thread, Code code) {
   for (int i = at; i < at + bytes; ++i) {
     Byte& b = bytes_[static_cast<size_t>(i)];
-    if (b.writer != kNobody) {
-      if (b.writer & kInFlight)
-        return Fault{Kind::in_flight, i, b.writer & ~kInFlight & 0xffff, b.store_code};
-      if (b.writer != thread && !ordered(b.store_time, b.writer / wave_, thread / wave_))
-        return Fault{Kind::races_with_store, i, b.writer, b.store_code};
-    }
+    if (b.writer != kNobody)
+      if (const auto fault = after_store(b, i, thread)) return fault;
     if (!ordered_after_loads(b, thread))
       return Fault{Kind::races_with_load, i, b.reader < kLanes ? b.reader : -1, b.load_code};
     b.writer = static_cast<uint16_t>(thread);
+    b.store_time = now_;
+    b.store_code = code;
+    b.reader = kNobody;
+  }
+  return {};
+}
+
+std::optional<LdsWatch::Fault> LdsWatch::atomic(int at, int bytes, int thread, Code code) {
+  const auto wave = static_cast<uint16_t>(kLanes + thread / wave_);
+  for (int i = at; i < at + bytes; ++i) {
+    Byte& b = bytes_[static_cast<size_t>(i)];
+    if (b.writer == kNobody) return Fault{Kind::unwritten, i, -1, 0};
+    const bool beside = is_atomic(b.writer) && !ordered_after_store(b, thread);
+    if (!beside)
+      if (const auto fault = after_store(b, i, thread)) return fault;
+    if (!ordered_after_loads(b, thread))
+      return Fault{Kind::races_with_load, i, b.reader < kLanes ? b.reader : -1, b.load_code};
+    b.writer = beside && b.writer != wave ? kSeveralWaves : wave;
     b.store_time = now_;
     b.store_code = code;
     b.reader = kNobody;

@@ -24,6 +24,8 @@ class LdsWatch {
   void wave_meets(int wave);
   std::optional<Fault> load(int at, int bytes, int thread, Code);
   std::optional<Fault> store(int at, int bytes, int thread, Code);
+  // Loads and stores at once: what several threads do so is in no order, and no race.
+  std::optional<Fault> atomic(int at, int bytes, int thread, Code);
   // An asynchronous copy: until it has landed nobody may touch these bytes.
   std::optional<Fault> copy_begins(int at, int bytes, int thread, Code);
   void copy_lands(int at, int bytes, int thread);
@@ -37,6 +39,8 @@ class LdsWatch {
   };
   bool ordered(uint32_t time, int other_wave, int wave) const;
   bool ordered_after_loads(const Byte&, int thread) const;
+  bool ordered_after_store(const Byte&, int thread) const;
+  std::optional<Fault> after_store(const Byte&, int at, int thread) const;
   void note_load(Byte&, int thread, Code) const;
 
   int wave_;

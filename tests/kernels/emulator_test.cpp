@@ -22,14 +22,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kKernels[] = {
-    "product",           "reverse<true>",   "reverse<false>",  "overflow",
-    "copies_too_far",    "unwritten",       "neighbour<true>", "neighbour<false>",
-    "overwritten",       "bytes_apart",     "off_by_one",      "off_by_one_load",
-    "stores_into_input", "divergent",       "two_barriers",    "two_places",
-    "missing_lanes",     "copied<true>",    "copied<false>",   "differing_trips",
-    "differing_ballots", "no_such_lane",    "code_values",     "unpacked_codes",
-    "codes_of",          "rounded_to_codes"};
+constexpr const char* kKernels[] = {"product",
+                                    "reverse<true>",
+                                    "reverse<false>",
+                                    "overflow",
+                                    "copies_too_far",
+                                    "unwritten",
+                                    "neighbour<true>",
+                                    "neighbour<false>",
+                                    "overwritten",
+                                    "bytes_apart",
+                                    "off_by_one",
+                                    "off_by_one_load",
+                                    "stores_into_input",
+                                    "divergent",
+                                    "two_barriers",
+                                    "two_places",
+                                    "missing_lanes",
+                                    "copied<true>",
+                                    "copied<false>",
+                                    "differing_trips",
+                                    "differing_ballots",
+                                    "no_such_lane",
+                                    "code_values",
+                                    "unpacked_codes",
+                                    "bits_of_one_word<true, true>",
+                                    "bits_of_one_word<true, false>",
+                                    "bits_of_one_word<false, true>",
+                                    "codes_of",
+                                    "rounded_to_codes"};
 
 // The device headers and one more, whose kernels do wrong on purpose.
 class Faults {
@@ -214,6 +235,19 @@ TEST_CASE("emulator: a barrier of a wave orders its lanes only") {
     CHECK(has(error, "race: "));
     CHECK(has(error, faults.line("= 2;")));
     CHECK(has(error, faults.line("= lds[thread_index() / 2]")));
+  }
+}
+
+TEST_CASE("emulator: atomic operations on one word are no race, and order nothing") {
+  for (const char* arch : {"sm_90", "gfx942"}) {
+    CAPTURE(arch);
+    Faults faults(arch);
+    for (uint64_t seed = 1; seed < 4; ++seed) {
+      faults.run("bits_of_one_word<true, true>", seed);
+      for (int i = 0; i < 128; ++i) CHECK(faults.out[static_cast<size_t>(i)] == -1);
+      CHECK(has(faults.error("bits_of_one_word<true, false>", seed), "race: "));
+      CHECK(has(faults.error("bits_of_one_word<false, true>", seed), "race: "));
+    }
   }
 }
 

@@ -98,6 +98,20 @@ inline void overwritten(const Args a) {
   lds[thread_index()] = 2;
 }
 
+// Bits of one word from all threads, by atomic operations or not, read behind a barrier or not.
+template <bool kAtomic, bool kBarrier>
+void bits_of_one_word(const Args a) {
+  u32* lds = reinterpret_cast<u32*>(dynamic_lds());
+  if (thread_index() == 0) lds[0] = 0;
+  block_sync();
+  if (kAtomic)
+    atomicOr(lds, 1u << thread_index() % 32);
+  else
+    lds[0] |= 1u << thread_index() % 32;
+  if (kBarrier) block_sync();
+  a.topk_ids[thread_index()] = static_cast<int>(lds[0]);
+}
+
 inline void bytes_apart(const Args) {  // no race: each its own
   dynamic_lds()[thread_index()] = 1;
 }
