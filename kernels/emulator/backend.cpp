@@ -16,7 +16,7 @@ namespace fse {
 namespace {
 
 // Few: a kernel that fills a real device starts as many blocks here, one after the other.
-constexpr int kComputeUnits = 4;
+constexpr int kComputeUnits = 2;
 
 class Emulator final : public Backend {
  public:
@@ -26,7 +26,7 @@ class Emulator final : public Backend {
         instances_(std::make_shared<HostInstances>(config, device_.arch)) {}
   const DeviceInfo& device() const override { return device_; }
   std::unique_ptr<Session> open(const LayerPlan& plan, std::vector<LayerWeights> sets) override {
-    return std::make_unique<EmulatorSession>(instances_, device_, host_threads_, plan,
+    return std::make_unique<EmulatorSession>(instances_, memo_, device_, host_threads_, plan,
                                              std::move(sets));
   }
   double measure_read_gbs() override { not_measured(); }
@@ -43,6 +43,7 @@ class Emulator final : public Backend {
   DeviceInfo device_;
   int host_threads_;
   std::shared_ptr<HostInstances> instances_;
+  std::shared_ptr<LaunchMemo> memo_ = std::make_shared<LaunchMemo>();
 };
 
 }  // namespace

@@ -81,7 +81,7 @@ void set_calls(Machine& machine) {
   machine.copy = [](Machine* m, void* to, const void* from, int bytes, const Where& at) {
     group(m).copy(to, from, bytes, at);
   };
-  machine.commit = [](Machine* m) { group(m).now().copies.emplace_back(); };
+  machine.commit = [](Machine* m) { ++group(m).now().group; };
   machine.wait = [](Machine* m, int pending) { group(m).wait_copies(pending); };
   machine.access = [](Machine* m, const void* at, int bytes, Access access, const void* code) {
     group(m).access(static_cast<const char*>(at), bytes, access, code);
@@ -198,7 +198,8 @@ void Group::meet_wave(Operand& mine, const Work& work, const Where& where) {
   fiber.where = where;
   if (meeting.waiting.empty()) meeting.where = where;
   if (meeting.where.line != where.line ||
-      std::strcmp(meeting.where.operation, where.operation) != 0)
+      (meeting.where.operation != where.operation &&
+       std::strcmp(meeting.where.operation, where.operation) != 0))
     fault(fmt::format(
         "lanes of a wave meet in different places: it calls {} at {}, others {} at {}",
         where.operation, to_text(where), meeting.where.operation, to_text(meeting.where)));

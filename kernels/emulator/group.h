@@ -2,7 +2,6 @@
 #include <array>
 #include <boost/context/fiber.hpp>
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,7 +22,7 @@ inline constexpr size_t kGuardBytes = 1024;  // before and behind a block's LDS
 
 struct Copy {
   void* to;
-  int bytes;
+  int bytes, group;
   std::array<std::byte, 16> data;
 };
 
@@ -49,7 +48,8 @@ struct Fiber {
   int thread, block;  // block: within the group
   State state = State::ready;
   Where where{};
-  std::deque<std::vector<Copy>> copies{1};  // groups; the last one is not committed yet
+  std::vector<Copy> copies;  // that have not landed, oldest first
+  int group = 0;             // of copies: the one that is not committed yet
   Stack stack, outside{};                   // its own, and the scheduler's
   void* kept = nullptr;                     // see stack_switch.h
 };

@@ -40,19 +40,20 @@ void Group::copy(void* to, const void* from, int bytes, const Where& where) {
                                kCopy + static_cast<LdsWatch::Code>(b.copies.size()) - 1))
     lds_fault(*found, true, to_text(where));
   access_global(static_cast<const char*>(from), bytes, false, {&where, nullptr});
-  Copy copy{to, bytes, {}};
+  Copy copy{to, bytes, now().group, {}};
   std::memcpy(copy.data.data(), from, static_cast<size_t>(bytes));
-  now().copies.back().push_back(copy);
+  now().copies.push_back(copy);
 }
 
 void Group::wait_copies(int pending) {
-  auto& copies = now().copies;  // the open group is not one of the pending ones
-  for (; copies.size() > static_cast<size_t>(pending) + 1; copies.pop_front())
-    for (const Copy& copy : copies.front()) {
-      std::memcpy(copy.to, copy.data.data(), static_cast<size_t>(copy.bytes));
-      block_now().watch->copy_lands(static_cast<int>(static_cast<char*>(copy.to) - lds), copy.bytes,
-                                    thread);
-    }
+  Fiber& fiber = now();
+  auto first = fiber.copies.begin();  // the open group is not one of the pending ones
+  for (; first != fiber.copies.end() && first->group + pending < fiber.group; ++first) {
+    std::memcpy(first->to, first->data.data(), static_cast<size_t>(first->bytes));
+    block_now().watch->copy_lands(static_cast<int>(static_cast<char*>(first->to) - lds),
+                                  first->bytes, thread);
+  }
+  fiber.copies.erase(fiber.copies.begin(), first);
 }
 
 std::string Group::line_of(LdsWatch::Code code) {

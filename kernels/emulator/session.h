@@ -6,14 +6,15 @@
 #include "kernels/device/tiles.h"
 #include "kernels/emulator/instances.h"
 #include "kernels/emulator/machine.h"
+#include "kernels/emulator/memo.h"
 
 namespace fse {
 
 // One plan on the emulated device. Times are those of the host, and compare with nothing.
 class EmulatorSession final : public Session {
  public:
-  EmulatorSession(std::shared_ptr<HostInstances>, const DeviceInfo&, int host_threads,
-                  const LayerPlan&, std::vector<LayerWeights> sets);
+  EmulatorSession(std::shared_ptr<HostInstances>, std::shared_ptr<LaunchMemo>, const DeviceInfo&,
+                  int host_threads, const LayerPlan&, std::vector<LayerWeights> sets);
   void set_input(std::span<const float> x) override;
   void poison_buffers() override;
   RunTimes run(std::span<const Choice> choices, int set) override;
@@ -36,6 +37,7 @@ class EmulatorSession final : public Session {
   void check_guards(const std::string& kernel) const;
 
   std::shared_ptr<HostInstances> instances_;
+  std::shared_ptr<LaunchMemo> memo_;
   const DeviceInfo device_;
   const int host_threads_;
   const LayerPlan plan_;
