@@ -61,7 +61,7 @@ void reverse(const Args a) {
 template <bool kWait>
 void copied(const Args a) {
   int* lds = reinterpret_cast<int*>(dynamic_lds()) + 4 * thread_index();
-  async_copy16(lds, a.sorted_pairs + 4 * thread_index(), 0);
+  async_copy16(lds, a.sorted_pairs + 4 * thread_index(), u64{0});
   async_commit();
   if (kWait) async_wait<0>();
   for (int i = 0; i < 4; ++i) a.topk_ids[4 * thread_index() + i] = lds[i];
@@ -72,7 +72,7 @@ inline void overflow(const Args) {  // one behind the last
 }
 
 inline void copies_too_far(const Args a) {
-  async_copy16(dynamic_lds() + 1536 + 16 * thread_index(), a.sorted_pairs, 0);
+  async_copy16(dynamic_lds() + 1536 + 16 * thread_index(), a.sorted_pairs, u64{0});
 }
 
 inline void unwritten(const Args a) {
