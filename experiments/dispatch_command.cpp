@@ -100,6 +100,14 @@ int dispatch(const Asked& asked) {
   return asked.tokens > 0 ? print_answer(store, all, asked) : print_tables(store, all, asked);
 }
 
+void add_formats(CLI::App* verb, Asked& asked) {
+  CLI::Option* json = verb->add_flag("--json", asked.json, "An array of objects, all digits");
+  CLI::Option* csv = verb->add_flag("--csv", asked.csv, "RFC 4180, all digits");
+  CLI::Option* md = verb->add_flag("--md", asked.md, "Markdown tables");
+  json->excludes(csv)->excludes(md);
+  csv->excludes(md);
+}
+
 }  // namespace
 
 double read_regret(const std::string& text) {
@@ -131,11 +139,7 @@ void add_dispatch_verb(CLI::App& db, const std::function<void(std::function<int(
       "--costs", asked->costs, "With --json or --csv: size against regret instead of the table");
   tiles->excludes(costs)->excludes(tokens);
   costs->excludes(tokens);
-  CLI::Option* json = verb->add_flag("--json", asked->json, "An array of objects, all digits");
-  CLI::Option* csv = verb->add_flag("--csv", asked->csv, "RFC 4180, all digits");
-  CLI::Option* md = verb->add_flag("--md", asked->md, "Markdown tables");
-  json->excludes(csv)->excludes(md);
-  csv->excludes(md);
+  add_formats(verb, *asked);
   verb->footer(
       column_help("dispatch") + column_help("dispatch --costs") + column_help("dispatch --tiles") +
       column_help("dispatch --tokens") +

@@ -139,14 +139,17 @@ std::string layer_text(const Store& store, const Dispatched& d) {
     }
   const std::string name = namespace_of(d);
   return fmt::format(
-      "// {}\n// {}\n// Measured by fselab {} with {}\nnamespace {} {{\n\n"
+      "// {}\n// {}\nnamespace {} {{\n\n"
+      "// What measured it: where yours are others, the table is stale.\n"
+      "inline constexpr std::string_view kRevision = {}, kCompilers =\n    {};\n"
       "inline constexpr double kExpertsPerToken = {:.17g};\n"
       "inline constexpr int kMinTokens = {}, kMaxTokens = {};\n"
       "inline constexpr Row kRows[] = {{\n{}}};\ninline constexpr Tile kTiles[] = {{\n{}}};\n{}"
       "}}  // namespace {}\n\n",
-      comment(dispatch_title(d)), comment(dispatch_summary(d)), comment(d.environment.git_revision),
-      comment(d.environment.compiler), name, d.layers.variants.experts_per_token,
-      d.table.min_tokens, d.table.max_tokens, rows, tiles, kFunctions, name);
+      comment(dispatch_title(d)), comment(dispatch_summary(d)), name,
+      literal(d.environment.git_revision), literal(d.environment.compiler),
+      d.layers.variants.experts_per_token, d.table.min_tokens, d.table.max_tokens, rows, tiles,
+      kFunctions, name);
 }
 
 }  // namespace

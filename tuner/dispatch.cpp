@@ -197,18 +197,19 @@ DispatchTable build_dispatch(const DispatchSamples& samples, double most, bool b
     shared.min_tokens = std::min(shared.min_tokens, sample.tokens);
     shared.max_tokens = std::max(shared.max_tokens, sample.tokens);
   }
+  const bool several = by_routing && regimes.size() > 1;
   DispatchTable split = shared;
   const Built together = build_part(samples, "");
   add_part(shared, together, most);
   std::vector<DispatchCost> costs = together.costs;
   for (const std::string& regime : regimes) {
-    if (!by_routing || regimes.size() == 1) break;
+    if (!several) break;
     const Built alone = build_part(samples, regime);
     add_part(split, alone, most);
     costs.insert(costs.end(), alone.costs.begin(), alone.costs.end());
   }
-  const bool better = split.reached && (!shared.reached || split.rows() < shared.rows());
-  DispatchTable chosen = by_routing && regimes.size() > 1 && better ? split : shared;
+  const bool fewer = split.reached && (!shared.reached || split.rows() < shared.rows());
+  DispatchTable chosen = several && fewer ? split : shared;
   chosen.costs = std::move(costs);
   return chosen;
 }

@@ -165,6 +165,7 @@ TEST_CASE("db export --as header: the table as C++ that compiles and answers lik
   write_text(at.folder / "main.cpp", R"(#include "dispatch.h"
 using namespace fselab_dispatch::qwen3_next_80b_a3b_bf16_tp1;
 static_assert(kMinTokens == 1 && kMaxTokens == 128);
+static_assert(!kRevision.empty() && kCompilers.size() > 5);
 static_assert(kRows[row_for(1)].variant == "separate/unfused/slot/staged/stream");
 static_assert(kRows[row_for(15)].variant == "separate/unfused/slot/staged/stream");
 static_assert(kRows[row_for(16)].variant == "separate/unfused/mlp/staged/stream");
