@@ -298,7 +298,9 @@ void add_report(CLI::App& app, Request& request) {
       ->check(CLI::IsMember({"md", "csv", "json", "html"}))
       ->capture_default_str();
   command->add_option("--out", options.out, "A file; left out: standard output");
-  command->add_option("--compare", options.compare, "Two selections A B, A the baseline")
+  command
+      ->add_option("--compare", options.compare,
+                   "Two selections A B, A the baseline, or `simulated`")
       ->expected(2);
   command->add_option("--against", options.against, "B is taken from this database");
   command->add_option("--gate", options.gate, "With --compare: 'layer_time_us<=+3%', else exit 1");

@@ -12,6 +12,7 @@
 #include "reports/html.h"
 #include "reports/json.h"
 #include "reports/markdown.h"
+#include "reports/prediction.h"
 #include "reports/rows.h"
 
 namespace fse {
@@ -53,10 +54,32 @@ int judge(const Pairs& pairs, const ReportOptions& options) {
   return broken ? 1 : 0;
 }
 
+// What the cost model says of the cases of one selection, beside what was measured.
+Pairs beside_simulated(const Store& store, const ReportOptions& options) {
+  if (!options.against.empty())
+    fail_usage("report: --compare simulated B predicts B, expected no --against");
+  ReportData known;
+  for (const auto& study : store.studies())
+    for (Environment& e : store.environments(study.id)) known.environments.push_back(std::move(e));
+  known.models = known_models(known.environments, configs_dir());
+  const auto predicted = [&](const Case& c) -> std::optional<Summary> {
+    const auto layer = predict(known, c);
+    if (!layer) return {};
+    return Summary{.median = layer->us, .lo = layer->low_us, .hi = layer->high_us};
+  };
+  return match_simulated(store, options.compare[1], predicted);
+}
+
+Pairs measured_pairs(const Store& store, const ReportOptions& options) {
+  if (options.compare[0] == kSimulated) return beside_simulated(store, options);
+  if (options.against.empty())
+    return match_pairs(store, options.compare[0], store, options.compare[1]);
+  return match_pairs(store, options.compare[0], Store::open_read_only(options.against),
+                     options.compare[1]);
+}
+
 int write_comparison(const Store& store, const ReportOptions& options) {
-  const Store other = Store::open_read_only(options.against.empty() ? options.db : options.against);
-  const Pairs pairs = match_pairs(store, options.compare[0],
-                                  options.against.empty() ? store : other, options.compare[1]);
+  const Pairs pairs = measured_pairs(store, options);
   write(options.out, options.format == "csv"    ? to_csv(to_grid(pairs))
                      : options.format == "json" ? to_json(to_grid(pairs))
                                                 : to_markdown(pairs));

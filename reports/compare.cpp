@@ -103,6 +103,29 @@ void compare(Pair& pair, bool one_database) {
   pair.comparison.p = mann_whitney_p(b, a);
 }
 
+AaFloor floor_of(const std::vector<Pair>& pairs) {
+  AaFloor floor{.change = std::nan("")};
+  double largest = 0;
+  for (const Pair& pair : pairs)
+    for (const AttemptRecord* layer : {&pair.baseline, &pair.candidate}) {
+      floor.change = std::fmax(floor.change, change_of_halves(*layer));
+      const auto itself = against_itself(*layer, 0.01);
+      if (!itself) continue;
+      ++floor.controls;
+      floor.failed += itself->verdict == Verdict::faster || itself->verdict == Verdict::slower;
+      largest = std::max(largest, std::fabs(itself->ratio.median - 1));
+    }
+  if (floor.controls > 0) floor.change = largest;
+  return floor;
+}
+
+std::map<std::string, Case> cases_by_id(const Store& store) {
+  std::map<std::string, Case> all;
+  for (const auto& study : store.studies())
+    for (const CaseRecord& record : store.cases(study.id)) all[case_id(record.spec)] = record.spec;
+  return all;
+}
+
 Cell cell(double value) {
   return std::isfinite(value) ? Cell{value} : Cell{};
 }
@@ -153,6 +176,30 @@ Pairs match_pairs(const Store& a, const std::string& baseline, const Store& b,
   std::vector<Comparison*> all;
   for (Pair& pair : pairs.all) all.push_back(&pair.comparison);
   correct_all(all);
+  pairs.floor = floor_of(pairs.all);
+  return pairs;
+}
+
+Pairs match_simulated(const Store& store, const std::string& candidate, const Predict& predict) {
+  const std::vector<KeyColumn> columns(std::begin(kKey), std::end(kKey));
+  Pairs pairs{.baseline = kSimulated, .candidate = candidate};
+  for (const KeyColumn& column : kKey) pairs.key_columns.emplace_back(column.name);
+  const std::map<std::string, Case> cases = cases_by_id(store);
+  for (const auto& [key, layer] : select(store, conditions_of(candidate), columns)) {
+    const auto found = cases.find(layer.case_id);
+    const auto predicted = found == cases.end() ? std::nullopt : predict(found->second);
+    if (!predicted) {
+      ++pairs.only_candidate;
+      continue;
+    }
+    Pair pair{.key = key, .baseline = {}, .candidate = layer, .comparison = {}};
+    pair.baseline.time_us = *predicted;
+    pair.baseline.outcome.accuracy.rel_frobenius = std::nan("");
+    pair.comparison = compare_summaries(layer.time_us, *predicted);
+    pair.comparison.p_holm = std::nan("");  // there are no samples to test
+    pairs.all.push_back(std::move(pair));
+  }
+  pairs.floor = floor_of(pairs.all);
   return pairs;
 }
 
@@ -166,15 +213,16 @@ Grid to_grid(const Pairs& pairs) {
   for (const Pair& p : pairs.all) {
     std::vector<Cell> row(p.key.begin(), p.key.end());
     const Summary& ratio = p.comparison.ratio;
-    row.insert(row.end(),
-               {pairs.baseline, cell(p.baseline.time_us.median), pairs.candidate,
-                cell(p.candidate.time_us.median), cell(100 * (ratio.median - 1)),
-                cell(100 * (ratio.lo - 1)), cell(100 * (ratio.hi - 1)),
-                cell(p.comparison.difference.median), cell(p.comparison.p_holm),
-                to_name(p.comparison.verdict), std::string(p.paired ? "rounds" : "intervals"),
-                cell(p.baseline.outcome.accuracy.rel_frobenius),
-                cell(p.candidate.outcome.accuracy.rel_frobenius),
-                cell(p.candidate.outcome.accuracy.bound), p.baseline.id, p.candidate.id});
+    row.insert(
+        row.end(),
+        {pairs.baseline, cell(p.baseline.time_us.median), pairs.candidate,
+         cell(p.candidate.time_us.median), cell(100 * (ratio.median - 1)),
+         cell(100 * (ratio.lo - 1)), cell(100 * (ratio.hi - 1)),
+         cell(p.comparison.difference.median), cell(p.comparison.p_holm),
+         to_name(p.comparison.verdict), std::string(p.paired ? "rounds" : "intervals"),
+         cell(p.baseline.outcome.accuracy.rel_frobenius),
+         cell(p.candidate.outcome.accuracy.rel_frobenius), cell(p.candidate.outcome.accuracy.bound),
+         p.baseline.id > 0 ? Cell{p.baseline.id} : Cell{}, p.candidate.id});
     grid.rows.push_back(std::move(row));
   }
   return grid;
@@ -189,7 +237,8 @@ std::string compare_help() {
   return "A selection is a study's name, or filter conditions in one word (quoted, with spaces\n"
          "between): 'variant.shared=slot launch=graph'. What the conditions name may differ; all\n"
          "else must agree for two cases to be compared. A is the baseline: a change below 0 means\n"
-         "that B is faster. Verdicts are corrected over all pairs (Holm).\n";
+         "that B is faster. Verdicts are corrected over all pairs (Holm).\n"
+         "In a report A may be `simulated`: what the cost model predicts of B's cases.\n";
 }
 
 double parse_gate(const std::string& text) {
@@ -241,9 +290,12 @@ std::string to_markdown(const Pairs& pairs) {
   for (const auto& [verdict, n] : verdicts) text += fmt::format(", {} {}", n, to_name(verdict));
   text += fmt::format(
       "; {} cases only in the baseline, {} only in the other. Negative changes are faster; "
-      "verdicts "
-      "are corrected over all pairs (Holm).\n\n",
-      pairs.only_baseline, pairs.only_candidate);
+      "{}.{}\n\n",
+      pairs.only_baseline, pairs.only_candidate,
+      pairs.baseline == kSimulated
+          ? "verdicts are by the intervals of prediction (90 %) and measurement (95 %)"
+          : "verdicts are corrected over all pairs (Holm)",
+      to_text(pairs.floor));
   Grid losing = to_grid(pairs), all = losing;
   losing.rows.clear();
   for (size_t i = 0; i < pairs.all.size(); ++i)

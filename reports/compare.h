@@ -1,9 +1,12 @@
 #pragma once
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/statistics.h"
 #include "core/store.h"
+#include "reports/aa_floor.h"
 #include "reports/grid.h"
 
 namespace fse {
@@ -19,6 +22,7 @@ struct Pairs {
   std::string baseline, candidate;  // as they were asked for
   std::vector<std::string> key_columns;
   std::vector<Pair> all;
+  AaFloor floor;                                  // of all layers that are compared
   int64_t only_baseline = 0, only_candidate = 0;  // cases that have no counterpart
 };
 
@@ -27,6 +31,12 @@ struct Pairs {
 // two, all else (model, dtype, tp, tokens, routing, cache, seed, device, variant) must agree.
 Pairs match_pairs(const Store& a, const std::string& baseline, const Store& b,
                   const std::string& candidate);
+inline constexpr const char* kSimulated = "simulated";  // the word for it as a selection
+// What a cost model says of a case: median and interval, without samples.
+using Predict = std::function<std::optional<Summary>(const Case&)>;
+// The same with what is predicted as the baseline, so a change is the prediction's error: below 0
+// the layer is faster than predicted. Cases that cannot be predicted have no pair.
+Pairs match_simulated(const Store&, const std::string& candidate, const Predict&);
 Grid to_grid(const Pairs&);
 Grid compare_selections(const Store& a, const std::string& baseline, const Store& b,
                         const std::string& candidate);

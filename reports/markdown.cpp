@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/counted.h"
+#include "reports/aa_floor.h"
 #include "reports/prediction.h"
 #include "reports/slot_losses.h"
 #include "reports/table.h"
@@ -126,12 +127,7 @@ std::string how_to_read(const ReportData& data, const Varying& say) {
         "The {} comparisons are corrected together (Holm): FASTER and SLOWER also mean p < 0.05 "
         "after it.",
         data.comparisons);
-  if (!std::isnan(data.aa_floor))
-    text += fmt::format(
-        " A/A floor: {} by up to {:.1f} % in their medians; a change below that says nothing.",
-        data.controls > 0 ? "layers raced against themselves differ"
-                          : "even and odd rounds of one layer differ",
-        100 * data.aa_floor);
+  text += to_text(AaFloor{data.aa_floor, data.controls, data.failed_controls});
   if (data.failed_controls > 0)
     text += fmt::format(
         " {} of {} layers raced against themselves came out FASTER or SLOWER: nothing in their "

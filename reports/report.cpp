@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "core/error.h"
+#include "reports/aa_floor.h"
 
 namespace fse {
 
@@ -89,18 +90,12 @@ void correct(ReportData& data) {
 
 // What a comparison of a thing with itself shows: even against odd rounds of every layer.
 double floor_of_halves(const ReportData& data) {
-  std::vector<double> changes;
+  double largest = std::nan("");
   for (const Series& series : data.series)
     for (const WorkloadResult& workload : series.workloads)
-      for (const VariantResult& v : workload.variants) {
-        if (!v.layer) continue;
-        std::vector<double> halves[2];
-        const auto& us = v.layer->outcome.samples_us;
-        for (size_t i = 0; i < us.size(); ++i) halves[i % 2].push_back(us[i]);
-        if (us.size() >= 12)
-          changes.push_back(std::fabs(median(halves[0]) / median(halves[1]) - 1));
-      }
-  return changes.empty() ? std::nan("") : *std::max_element(changes.begin(), changes.end());
+      for (const VariantResult& v : workload.variants)
+        if (v.layer) largest = std::fmax(largest, change_of_halves(*v.layer));
+  return largest;
 }
 
 // A race in which a layer beats itself decides nothing.
@@ -119,13 +114,11 @@ void apply_controls(ReportData& data) {
   for (Series& series : data.series)
     for (WorkloadResult& workload : series.workloads)
       for (const VariantResult& v : workload.variants) {
-        if (!v.layer || v.layer->control_us.empty()) continue;
-        const Comparison itself =
-            compare_paired(v.layer->outcome.samples_us, v.layer->control_us, data.delta);
-        if (itself.verdict == Verdict::invalid) continue;
+        const auto itself = v.layer ? against_itself(*v.layer, data.delta) : std::nullopt;
+        if (!itself) continue;
         ++data.controls;
-        largest = std::max(largest, std::fabs(itself.ratio.median - 1));
-        if (itself.verdict != Verdict::faster && itself.verdict != Verdict::slower) continue;
+        largest = std::max(largest, std::fabs(itself->ratio.median - 1));
+        if (itself->verdict != Verdict::faster && itself->verdict != Verdict::slower) continue;
         ++data.failed_controls;
         decide_nothing(workload, v.layer->run);
       }

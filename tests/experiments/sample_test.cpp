@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "tests/experiments/command.h"
 
@@ -60,6 +61,37 @@ TEST_CASE("the sample is what this fselab makes of its database") {
     CAPTURE(part);
     CHECK(contains(now.out, part));
   }
+}
+
+TEST_CASE("what is simulated is compared with what was measured") {
+  const TemporaryFolder folder;
+  const std::string unpack = "gzip -dc '" + (kSample / "sample.db.gz").string() + "' > '" +
+                             (folder / "sample.db").string() + "'";
+  REQUIRE(std::system(unpack.c_str()) == 0);
+  const auto compare = [&](std::vector<std::string> more) {
+    std::vector<std::string> all{"report", "--db", "sample.db", "--compare", "simulated"};
+    all.insert(all.end(), more.begin(), more.end());
+    return fselab(folder.path(), all);
+  };
+  const Result r = compare({"model=qwen3-next", "--format", "json"});
+  CAPTURE(r.err);
+  REQUIRE(r.exit_code == 0);
+  const auto rows = nlohmann::json::parse(r.out);
+  REQUIRE(rows.size() >= 4);
+  for (const auto& row : rows) {
+    CHECK(row["baseline"] == "simulated");
+    CHECK(row["baseline_us"].get<double>() > 0);
+    CHECK(row["baseline_attempt"].is_null());
+    CHECK(row["p_holm"].is_null());
+    CHECK(row["change_percent"].get<double>() ==
+          doctest::Approx(
+              100 * (row["candidate_us"].get<double>() / row["baseline_us"].get<double>() - 1)));
+  }
+  const Result text = compare({"model=qwen3-next"});
+  CHECK(contains(text.out, "against the baseline simulated"));
+  CHECK(contains(text.out, "A/A floor: "));
+  CHECK(compare({"model=none"}).exit_code == 0);
+  CHECK(compare({"model=qwen3-next", "--against", "sample.db"}).exit_code == 2);
 }
 
 TEST_CASE("the sample's picture is one of a whole page") {

@@ -91,3 +91,34 @@ TEST_CASE("a pair without an interval breaks every gate") {
   CHECK(pairs.all[0].comparison.verdict == Verdict::invalid);
   CHECK(breaks_gate(pairs.all[0], 2.0));
 }
+
+TEST_CASE("a comparison states what a layer shows against itself") {
+  const Filled filled;
+  const Pairs pairs = filled.pairs("variant.shared=mlp", "variant.shared=slot");
+  CHECK(pairs.floor.controls == 0);  // of halves, without a race against itself
+  CHECK(pairs.floor.change > 0);
+  CHECK(pairs.floor.change < 0.01);
+  CHECK(
+      contains(to_markdown(pairs), "A/A floor: even and odd rounds of one layer differ by up to"));
+  CHECK_FALSE(contains(to_markdown(filled.pairs("model=none", "model=nothing")), "A/A floor"));
+}
+
+TEST_CASE("what is simulated is a baseline without samples") {
+  const Filled filled;
+  const auto predict = [](const Case& c) -> std::optional<Summary> {
+    if (c.tokens == 64) return {};
+    return Summary{.median = c.tokens == 1 ? 1.0 : 1e6,
+                   .lo = c.tokens == 1 ? 0.9 : 9e5,
+                   .hi = c.tokens == 1 ? 1.1 : 1.1e6};
+  };
+  const Pairs pairs = match_simulated(filled.s.store, "model=qwen3-next", predict);
+  CHECK(pairs.all.size() == 36);
+  CHECK(pairs.only_candidate == 11);  // tokens=64, one of which failed
+  for (const Pair& p : pairs.all) {
+    const bool one = p.key[4] == "1";
+    CHECK(p.comparison.verdict == (one ? Verdict::slower : Verdict::faster));
+  }
+  const Grid grid = to_grid(pairs);
+  CHECK(std::get<std::string>(grid.rows[0][pairs.key_columns.size()]) == "simulated");
+  CHECK(contains(to_markdown(pairs), "by the intervals of prediction (90 %)"));
+}
