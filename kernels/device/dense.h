@@ -72,7 +72,7 @@ struct DenseTask {
           i64{slot} * (line < T.rows ? S.hidden * Work::kRowBytes : 2 * S.intermediate);
       char* into = to + swizzle(line, thread_index() % 8);
       if (sources[i] && at < 2 * columns)
-        async_copy16(into, sources[i] + at + other);
+        async_copy16_kept(into, sources[i] + at + other);
       else
         store16(into, zero16());
     }

@@ -157,9 +157,6 @@ FSE_D int first_bit(u64 v) {  // v != 0
   return __ffsll(v) - 1;
 #endif
 }
-FSE_D u64 lanes_below() {
-  return (1ull << lane_index()) - 1;
-}
 FSE_D u32 wave_max(u32 v FSE_CALLED_AT) {
 #if FSE_NVIDIA
   return __reduce_max_sync(~0u, v);
@@ -171,9 +168,6 @@ FSE_D u32 wave_max(u32 v FSE_CALLED_AT) {
   }
   return v;
 #endif
-}
-FSE_D u32 wave_min(u32 v FSE_CALLED_AT) {
-  return ~wave_max(~v FSE_PASS_ON);
 }
 // The lanes that hold the same value as this one.
 FSE_D u64 wave_match(int v FSE_CALLED_AT) {
@@ -250,13 +244,6 @@ FSE_D void dependency_launch() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-template <bool kDependent>
-FSE_D void begin_dependent() {
-  if constexpr (kDependent) {
-    dependency_wait();
-    dependency_launch();
-  }
-}
 
 // ---- memory
 
@@ -265,9 +252,6 @@ FSE_D Vec16 load16(const void* p) {
 }
 FSE_D void store16(void* p, const Vec16& v) {
   *static_cast<Vec16*>(p) = v;
-}
-FSE_D Vec16 zero16() {
-  return Vec16{{0, 0, 0, 0}};
 }
 
 // 16 bytes from global memory to LDS, not seen before async_wait() and wave_sync(). The bytes are
@@ -296,8 +280,8 @@ FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 poli
   store16(lds, load16(global));
 #endif
 }
-// What others read, too.
-FSE_D void async_copy16(void* lds, const void* global FSE_CALLED_AT) {
+// The same of what others read, too.
+FSE_D void async_copy16_kept(void* lds, const void* global FSE_CALLED_AT) {
 #if FSE_NVIDIA
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(
                    static_cast<u32>(__cvta_generic_to_shared(lds))),

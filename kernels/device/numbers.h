@@ -66,6 +66,10 @@ FSE_D float silu(float v) {
 
 // ---- sums of a wave: every lane takes part
 
+FSE_D u32 wave_min(u32 v FSE_CALLED_AT) {
+  return ~wave_max(~v FSE_PASS_ON);
+}
+
 FSE_D float wave_sum(float v FSE_CALLED_AT) {
 #pragma unroll
   for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, m FSE_PASS_ON);
@@ -83,6 +87,22 @@ FSE_D int wave_inclusive_sum(int v FSE_CALLED_AT) {
     if (lane_index() >= m) v += below;
   }
   return v;
+}
+
+// ---- short forms
+
+FSE_D u64 lanes_below() {
+  return (1ull << lane_index()) - 1;
+}
+FSE_D Vec16 zero16() {
+  return Vec16{{0, 0, 0, 0}};
+}
+template <bool kDependent>
+FSE_D void begin_dependent() {
+  if constexpr (kDependent) {
+    dependency_wait();
+    dependency_launch();
+  }
 }
 
 }  // namespace fse::gpu
