@@ -132,11 +132,18 @@ std::string dispatch_summary(const Dispatched& d) {
       std::isnan(d.table.held_out)
           ? "none could be held out: that takes three token counts"
           : fmt::format("{:.2f} % at held-out token counts", 100 * d.table.held_out);
+  const double floor = aa_floor(d.layers);
+  const std::string noise = std::isnan(floor)
+                                ? ""
+                                : fmt::format(
+                                      ". Layers against themselves differ by up to {:.2f} %: a "
+                                      "regret below that says nothing",
+                                      100 * floor);
   return fmt::format(
       "{} row{}, worst regret {:.2f} % at the measured token counts, {}; {} the "
-      "{:g} % that was asked for",
+      "{:g} % that was asked for{}",
       d.table.rows(), d.table.rows() == 1 ? "" : "s", 100 * d.table.sampled, held_out,
-      d.table.reached ? "within" : "NOT within", 100 * d.most);
+      d.table.reached ? "within" : "NOT within", 100 * d.most, noise);
 }
 
 TokenRange tokens_of(const DispatchTable& table, const std::vector<DispatchRow>& rows, size_t row,

@@ -210,6 +210,16 @@ std::vector<LayerDispatch> load_layers(const Store& store, const Filter& filter)
   return groups;
 }
 
+double aa_floor(const LayerDispatch& layers) {
+  double floor = NAN;
+  for (const DispatchLayer& l : layers.layers) {
+    const double ratio =
+        compare_paired(l.attempt.control_us, l.attempt.outcome.samples_us).ratio.median;
+    if (std::isfinite(ratio)) floor = std::fmax(floor, std::abs(ratio - 1));
+  }
+  return floor;
+}
+
 std::vector<StepDispatch> dispatch_steps(const Store& store, const LayerDispatch& group,
                                          const StepQuery& asked) {
   std::vector<StepDispatch> steps;

@@ -24,6 +24,8 @@ struct LayerDispatch {
   const Case& spec() const { return layers.front().spec; }
 };
 std::vector<LayerDispatch> load_layers(const Store&, const Filter&);
+// How much the medians of layers raced against themselves differ at most; NaN where none was.
+double aa_floor(const LayerDispatch&);
 
 // One step of a variant: what was tried for it by token count and regime, and the table of that;
 // where the step was not tuned, what the layer ran. Choices are "KERNEL TILE".

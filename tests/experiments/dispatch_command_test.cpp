@@ -35,6 +35,7 @@ TEST_CASE("db dispatch: the smallest table, its crossover, and size against regr
   CHECK(text.exit_code == 0);
   CHECK(contains(text.out, "2 rows, worst regret 0.00 % at the measured token counts"));
   CHECK(contains(text.out, "within the 2 % that was asked for"));
+  CHECK(contains(text.out, "Layers against themselves differ by up to 0.10 %"));
   CHECK(contains(text.out, "measured between 8 and 32"));
   const nlohmann::json rows = at.json({});
   REQUIRE(rows.size() == 2);
