@@ -61,6 +61,12 @@ std::vector<KernelDef> all_rows() {
   return rows;
 }
 
+KernelDef row_of(const std::string& name) {
+  for (const KernelDef& def : all_rows())
+    if (def.name == name) return def;
+  throw std::logic_error("the catalogue has no " + name);
+}
+
 struct Instances {
   std::map<std::string, JitRequest> defaults;  // by expression: variants share most of them
   std::map<std::string, JitRequest> others;
@@ -164,7 +170,7 @@ TEST_CASE("a tile the host refuses is refused by the kernel in the same words") 
   const DeviceInfo device = typical_gpu("sm_90");
   const LayerSpec layer = qwen3_next(DType::bf16, Activations::bf16);
   const LayerPlan plan = make_plan(layer, make_shard(layer, 1, 0), Variant{}, 4, device);
-  const KernelDef def = gpu_matrix_kernels()[0];  // stream, for the gates
+  const KernelDef def = row_of("hip.gate_gemm.stream");
   Tile tile = def.default_tile(plan, plan.steps[0], device);
   set(tile, "warps", 5);
   CHECK(def.legal(tile).find("warps") != std::string::npos);
@@ -184,10 +190,7 @@ TEST_CASE("tiles are checked against the device they are for") {
   const LayerPlan plan = make_plan(layer, make_shard(layer, 1, 0), Variant{}, 64, h100);
   const Step& step = *std::find_if(plan.steps.begin(), plan.steps.end(),
                                    [](const Step& s) { return s.op == Op::grouped_stage1; });
-  const std::vector<KernelDef> rows = gpu_matrix_kernels();
-  const KernelDef& def = *std::find_if(rows.begin(), rows.end(), [](const KernelDef& d) {
-    return d.name == "hip.grouped_stage1.stream";
-  });
+  const KernelDef def = row_of("hip.grouped_stage1.stream");
   Tile tile = def.default_tile(plan, step, h100);
   set(tile, "warps", 16);
   set(tile, "ring", 6);  // 16 warps x 6 slices x 2 KB = 192 KB
