@@ -25,6 +25,11 @@ function cell_text(column, value) {
   return is_attempt(column) || Number.isInteger(value) ? String(value) : short_number(value);
 }
 
+// A name may be broken behind its slashes and underscores where the room is small.
+function append_breakable(node, text) {
+  for (const piece of text.split(/(?<=[/_])/)) node.append(piece, make('wbr'));
+}
+
 function table_cell(column, value, numeric) {
   const text = column === 'workload' ? short_workload(value) : cell_text(column, value);
   const cell = make('td', {class: (numeric ? 'number ' : 'text ') + column});
@@ -35,7 +40,7 @@ function table_cell(column, value, numeric) {
     cell.append(button);
     return cell;
   }
-  cell.textContent = text;
+  append_breakable(cell, text);
   if (!numeric) cell.title = value === null ? '' : value;
   if (column === 'verdict' || column === 'state')
     cell.classList.add(text.replace(/\W/g, '') || 'none');
@@ -96,17 +101,19 @@ function add_table(id, title, note, rows, columns) {
       (kept.length > kLimit ? `, the first ${kLimit} shown` : '');
   }
   for (const column of shown) {
-    const button = make('button', {type: 'button'}, column);
+    const button = make('button', {type: 'button'}), name = make('span');
+    append_breakable(name, column);
+    button.append(name, make('span', {class: 'mark'}));
     const cell = make('th', {scope: 'col', class: numeric[column] ? 'number' : ''}, button);
     button.addEventListener('click', () => {
       direction = sorted_by === column ? -direction : 1;
       sorted_by = column;
       for (const other of head.children) {
         other.removeAttribute('aria-sort');
-        other.firstChild.textContent = other.firstChild.textContent.replace(/ [▲▼]$/, '');
+        other.querySelector('.mark').textContent = '';
       }
       cell.setAttribute('aria-sort', direction > 0 ? 'ascending' : 'descending');
-      button.textContent = column + (direction > 0 ? ' ▲' : ' ▼');
+      button.querySelector('.mark').textContent = direction > 0 ? ' ▲' : ' ▼';
       fill();
     });
     head.append(cell);

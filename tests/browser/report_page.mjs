@@ -136,6 +136,23 @@ async function look_at_phone(name, {charts}) {
   await page.close();
 }
 
+// On paper: A4, landscape, nothing to click and nothing cut off at the right.
+async function look_at_paper(name, {rows}) {
+  const page = await open(name, {viewport: {width: 1047, height: 718}, colorScheme: 'dark'});
+  await page.emulateMedia({media: 'print'});
+  const wide = await page.evaluate(() => [...document.querySelectorAll('table')]
+    .filter(t => t.offsetParent && t.getBoundingClientRect().right > innerWidth)
+    .map(t => t.closest('section').id));
+  check(wide.length === 0, `${name}: on paper these tables are cut: ${wide}`);
+  for (const hidden of ['#theme', 'nav', '.tools', '#tiles'])
+    for (const part of await page.locator(hidden).all())
+      check(!(await part.isVisible()), `${name}: ${hidden} is printed`);
+  const paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  check(paper === 'rgb(255, 255, 255)', `${name}: the paper is ${paper}`);
+  if (rows > 0) await page.pdf({path: path.join(folder, name + '.pdf'), preferCSSPageSize: true});
+  await page.close();
+}
+
 for (const [name, expected] of Object.entries(pages)) {
   const file = path.join(folder, name + '.html');
   const bytes = statSync(file).size;
@@ -143,6 +160,7 @@ for (const [name, expected] of Object.entries(pages)) {
   check(!readFileSync(file, 'utf8').includes('<script>alert'), `${name}: markup in the file`);
   await look_at_desktop(name, expected);
   await look_at_phone(name, expected);
+  await look_at_paper(name, expected);
   console.log(`${name}: looked at`);
 }
 await browser.close();
