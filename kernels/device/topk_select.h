@@ -89,6 +89,13 @@ FSE_D ScoreRule score_rule(const Args& a, const LaneValues<S>& logits, bool need
   return rule;
 }
 
+// The next smaller float: where floats are more than 745 apart, all but the largest logit score 0.
+FSE_D float float_below(float v) {
+  const u32 bits = __float_as_uint(v);
+  if (v == 0) return -0x1p-149f;
+  return __uint_as_float(v > 0 ? bits - 1 : bits + 1);
+}
+
 // Without a bias or sums of scores, experts are ordered as their logits are, and f32 keeps that
 // order better than that of the scores. What ties by the rule ties here: softmax 745 below the
 // largest and sigmoid from -87 down are 0, sigmoid above 36.7 is 1.
@@ -102,7 +109,7 @@ FSE_D bool orders_by_logit(const Args& a, const ScoreRule& rule) {
 struct KeyLimits {
   float floor, ceiling;
   FSE_D explicit KeyLimits(const ScoreRule& rule)
-      : floor(rule.sigmoid ? -87.f : rule.largest - 745.2f),
+      : floor(rule.sigmoid ? -87.f : fminf(rule.largest - 745.2f, float_below(rule.largest))),
         ceiling(rule.sigmoid ? 36.7f : infinity()) {}
   FSE_D float clamp(float logit) const {  // NaN stays NaN
     return logit == logit ? fminf(fmaxf(logit, floor), ceiling) : logit;
