@@ -74,7 +74,12 @@ void set_calls(Machine& machine) {
   machine.multiply = [](Machine* m, MatrixForm form, MatrixElement element, Matrix* mine,
                         const Where& at) {
     group(m).meet_wave(
-        *mine, [&](std::span<Matrix* const> lanes) { fse::multiply(form, element, lanes); }, at);
+        *mine,
+        [&](std::span<Matrix* const> lanes) {
+          group(m).multiplies(form);
+          fse::multiply(form, element, lanes);
+        },
+        at);
   };
   machine.yield = [](Machine* m) { group(m).leave(State::yielded); };
   machine.progress = [](Machine* m) { group(m).moved(); };
@@ -96,6 +101,7 @@ Group::Group(const EmulatedLaunch& launch, int first_block, int count)
   blocks = launch.launch.blocks;
   stack_bytes = kStackBytes;
   set_calls(*this);
+  if (launch.counters) counter_ = std::make_unique<LaunchCounters::Part>(*launch.counters);
   for (const DeviceMemory& memory : launch.memory) memory_.push_back(&memory);
   std::sort(memory_.begin(), memory_.end(),
             [](const auto* a, const auto* b) { return a->begin < b->begin; });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/device/machine.h"
+#include "kernels/emulator/counters.h"
 #include "kernels/emulator/lds_watch.h"
 #include "kernels/emulator/machine.h"
 #include "kernels/emulator/stack_switch.h"
@@ -50,8 +51,8 @@ struct Fiber {
   Where where{};
   std::vector<Copy> copies;  // that have not landed, oldest first
   int group = 0;             // of copies: the one that is not committed yet
-  Stack stack, outside{};                   // its own, and the scheduler's
-  void* kept = nullptr;                     // see stack_switch.h
+  Stack stack, outside{};    // its own, and the scheduler's
+  void* kept = nullptr;      // see stack_switch.h
 };
 
 // Where an access is: at a line it was told, or at that of an instruction.
@@ -76,6 +77,9 @@ class Group : public Machine {
   void copy(void* to, const void* from, int bytes, const Where&);
   void wait_copies(int pending);
   void check_lane(int lane, const Where&);
+  void multiplies(gpu::host::MatrixForm form) {
+    if (counter_) counter_->matrix(form);
+  }
   void leave(State);
   void moved() { progress_ = true; }
   Fiber& now() { return fibers_[static_cast<size_t>(now_)]; }
@@ -95,12 +99,14 @@ class Group : public Machine {
 
   const EmulatedLaunch& launch_;
   int first_block_, now_ = 0;
+  int wave_now() { return now().block * (threads / launch_.wave) + now().thread / launch_.wave; }
   bool progress_ = false, cancelled_ = false;
   std::string failure_;
   std::vector<Block> blocks_;
   std::vector<Fiber> fibers_;
   std::vector<int> order_;
   std::vector<const DeviceMemory*> memory_;  // by address
+  std::unique_ptr<LaunchCounters::Part> counter_;
 };
 
 std::string to_text(const Where&);  // "dispatch.h:55"

@@ -43,6 +43,9 @@ void Group::copy(void* to, const void* from, int bytes, const Where& where) {
   Copy copy{to, bytes, now().group, {}};
   std::memcpy(copy.data.data(), from, static_cast<size_t>(bytes));
   now().copies.push_back(copy);
+  if (counter_)
+    counter_->lds(wave_now(), thread % launch_.wave, where.operation + where.line,
+                  static_cast<int>(at), bytes, false);
 }
 
 void Group::wait_copies(int pending) {
@@ -99,6 +102,7 @@ void Group::access(const char* at, int bytes, gpu::host::Access kind, const void
       : kind == gpu::host::Access::store ? watch.store(first, bytes, thread, short_code & ~kCopy)
                                          : watch.atomic(first, bytes, thread, short_code & ~kCopy);
   if (found) lds_fault(*found, store, source_line(code));
+  if (counter_) counter_->lds(wave_now(), thread % launch_.wave, code, first, bytes, !store);
 }
 
 std::string Group::nearest(const char* at) const {
@@ -125,6 +129,11 @@ void Group::access_global(const char* at, int bytes, bool store, const Place& pl
         fault(fmt::format("{} {} bytes {} {} at {}, which its op does not declare",
                           store ? "stores" : "loads", bytes, store ? "into" : "from", m.name,
                           line_at(place)));
+      if (counter_)
+        counter_->global(wave_now(), thread % launch_.wave,
+                         place.code ? place.code : place.where->file + place.where->line,
+                         static_cast<size_t>(&m - launch_.memory.data()),
+                         at - static_cast<const char*>(m.begin), bytes, !store);
       return;
     }
   }

@@ -20,6 +20,8 @@ struct DeviceMemory {
   bool loaded, stored;  // what this kernel may do
 };
 
+class LaunchCounters;
+
 // One launch of a kernel on the emulated device.
 struct EmulatedLaunch {
   std::string kernel;  // as errors name it
@@ -28,9 +30,10 @@ struct EmulatedLaunch {
   std::vector<DeviceMemory> memory;  // without overlap
   gpu::Launch launch;
   int wave;
-  bool cooperative;  // blocks wait for each other: all run side by side
-  uint64_t seed;     // of the order in which threads take turns
-  int host_threads;  // blocks at a time
+  bool cooperative;                    // blocks wait for each other: all run side by side
+  uint64_t seed;                       // of the order in which threads take turns
+  int host_threads;                    // blocks at a time
+  LaunchCounters* counters = nullptr;  // counts, where wanted
 };
 
 // Runs all blocks. Throws AttemptError(wrong) naming kernel, block, thread, file and line where

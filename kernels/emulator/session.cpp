@@ -135,28 +135,44 @@ void EmulatorSession::check_guards(const std::string& kernel) const {
   if (!damage.empty()) throw AttemptError(Status::wrong, kernel + ": " + damage);
 }
 
-double EmulatorSession::launch(int step, const Choice& choice, int set) {
+EmulatedLaunch EmulatorSession::launch_of(const gpu::Args& args, int step, const Choice& choice,
+                                          int set) {
   const Step& s = plan_.steps[static_cast<size_t>(step)];
   const std::string instance = choice.kernel->instance(choice.tile, plan_, s);
-  const gpu::Args a = args(s, set);
+  return {.kernel = instance,
+          .run = instances_->find(instance),
+          .args = &args,
+          .memory = device_memory(s, set),
+          .launch = choice.kernel->launch(choice.tile, plan_, s, device_),
+          .wave = device_.wave,
+          .cooperative = choice.kernel->cooperative,
+          .seed = seed_++,
+          .host_threads = host_threads_};
+}
+
+double EmulatorSession::launch(int step, const Choice& choice, int set) {
+  const gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
   const auto start = std::chrono::steady_clock::now();
-  const EmulatedLaunch launch{.kernel = instance,
-                              .run = instances_->find(instance),
-                              .args = &a,
-                              .memory = device_memory(s, set),
-                              .launch = choice.kernel->launch(choice.tile, plan_, s, device_),
-                              .wave = device_.wave,
-                              .cooperative = choice.kernel->cooperative,
-                              .seed = seed_++,
-                              .host_threads = host_threads_};
+  const EmulatedLaunch launch = launch_of(a, step, choice, set);
   const std::string key = LaunchMemo::key(launch);
   if (!memo_->restore(key, launch)) {
     emulate(launch);
-    check_guards(instance);
+    check_guards(launch.kernel);
     memo_->keep(key, launch);
   }
   const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
   return us.count();
+}
+
+KernelCounters EmulatorSession::count_step(int step, const Choice& choice, int set) {
+  compile(std::array{step}, std::array{choice});
+  const gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
+  EmulatedLaunch launch = launch_of(a, step, choice, set);
+  LaunchCounters counters(launch, device_.arch == "gfx950" ? 64 : 32);
+  launch.counters = &counters;
+  emulate(launch);
+  check_guards(launch.kernel);
+  return counters.result();
 }
 
 RunTimes EmulatorSession::run(std::span<const Choice> choices, int set) {

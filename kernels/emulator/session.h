@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/device/tiles.h"
+#include "kernels/emulator/counters.h"
 #include "kernels/emulator/instances.h"
 #include "kernels/emulator/machine.h"
 #include "kernels/emulator/memo.h"
@@ -19,6 +20,8 @@ class EmulatorSession final : public Session {
   void poison_buffers() override;
   RunTimes run(std::span<const Choice> choices, int set) override;
   double run_step(int step, const Choice& choice, int set) override;
+  // The same, counted; banks of LDS as the device has them.
+  KernelCounters count_step(int step, const Choice& choice, int set);
   Matrix read(Buf) const override;
   void write(Buf, const Matrix&) override;
   void evict_caches() override {}
@@ -31,6 +34,7 @@ class EmulatorSession final : public Session {
   const Buffer& buffer(Buf) const;
   std::byte* memory(Buf id) const { return memory_[static_cast<size_t>(id)].begin; }
   void compile(std::span<const int> steps, std::span<const Choice>);
+  EmulatedLaunch launch_of(const gpu::Args&, int step, const Choice&, int set);
   double launch(int step, const Choice&, int set);
   gpu::Args args(const Step&, int set);
   std::vector<DeviceMemory> device_memory(const Step&, int set) const;

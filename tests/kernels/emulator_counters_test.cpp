@@ -1,0 +1,156 @@
+#include "kernels/emulator/counters.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/emulator/backend.h"
+#include "kernels/emulator/session.h"
+#include "tests/temporary_folder.h"
+
+using namespace fse;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+LayerSpec layer_of(DType dtype) {
+  LayerSpec layer;
+  layer.hidden = 256;
+  layer.intermediate = 128;
+  layer.routing = {.experts = 8, .top_k = 2, .renormalize = true};
+  layer.dtype = dtype;
+  return layer;
+}
+
+// 16 tokens, all to the same two experts: no column of a matrix instruction is padding.
+struct Counted {
+  DeviceInfo device;
+  LayerPlan plan;
+  Load load;
+  std::unique_ptr<EmulatorSession> session;
+  std::vector<Choice> choices;
+
+  Counted(const std::string& arch, DType dtype, const fs::path& headers)
+      : device(emulated_device(arch)) {
+    const LayerSpec layer = layer_of(dtype);
+    const Shard shard = make_shard(layer, 1, 0);
+    plan = make_plan(layer, shard, {.topk = Topk::fused, .shared = Shared::none}, 16, device);
+    const BackendConfig config{.device_dir = headers, .cache_dir = FSELAB_TEST_CACHE};
+    session = std::make_unique<EmulatorSession>(std::make_shared<HostInstances>(config, arch),
+                                                std::make_shared<LaunchMemo>(), device, 2, plan,
+                                                random_weights(layer, shard, 1));
+    choices = default_choices(plan, device);
+    for (Choice& choice : choices)  // all tokens in one pass over the weights
+      for (auto& [axis, value] : choice.tile.axes)
+        if (axis == "width")
+          value = 16;
+        else if (axis == "ring")
+          value = 2;
+    session->set_input(std::vector<float>(16 * 256, 0.5f));
+    session->run(choices, 0);
+    Matrix ids(16, 2);
+    for (int t = 0; t < 16; ++t) ids(t, 0) = 1, ids(t, 1) = 6;
+    session->write(Buf::topk_ids, ids);
+    load = load_of(ids, 8);
+    for (size_t i = 0; i < plan.steps.size(); ++i)
+      if (plan.steps[i].op == Op::dispatch) session->run_step(static_cast<int>(i), choices[i], 0);
+  }
+  int step(Op op) const {
+    for (size_t i = 0; i < plan.steps.size(); ++i)
+      if (plan.steps[i].op == op) return static_cast<int>(i);
+    throw std::logic_error("no such step");
+  }
+  KernelCounters count(Op op) {
+    const int at = step(op);
+    return session->count_step(at, choices[static_cast<size_t>(at)], 0);
+  }
+  std::string why(Op op) {
+    return why_not_as_declared(count(op), plan, plan.steps[static_cast<size_t>(step(op))], load,
+                               1.0001);
+  }
+};
+
+const fs::path kHeaders = fs::path(FSELAB_SOURCE_DIR) / "kernels" / "device";
+
+int64_t loaded(const KernelCounters& c, const std::string& name) {
+  for (const BufferTraffic& b : c.buffers)
+    if (b.name == name) return b.loaded_bytes;
+  return -1;
+}
+
+}  // namespace
+
+TEST_CASE("counters: kernels read each active weight once and multiply what their ops declare") {
+  for (const std::string& arch : emulated_archs())
+    for (const DType dtype : {DType::bf16, DType::fp8_block128}) {
+      if (dtype == DType::fp8_block128 && arch == "gfx90a") continue;
+      CAPTURE(arch);
+      CAPTURE(to_name(dtype));
+      Counted counted(arch, dtype, kHeaders);
+      const KernelCounters c = counted.count(Op::grouped_stage1);
+      CAPTURE(to_text(c));
+      // 2 experts x gate and up x 128 x 256.
+      const int64_t bytes = 2 * 2 * 128 * 256 * element_bytes(dtype);
+      CHECK(loaded(c, "gate_up") == bytes);
+      for (const BufferTraffic& b : c.buffers) {
+        if (b.name == "gate_up") CHECK(b.loaded_lines * kLineBytes == bytes);
+        if (b.name == "h") CHECK(b.stored_bytes == 32 * 128 * 2);
+        if (b.name == "down") CHECK(b.loaded_bytes == 0);
+      }
+      CHECK(counted.why(Op::grouped_stage1) == "");
+      CHECK(counted.why(Op::grouped_stage2) == "");
+      CHECK(c.divergent_accesses < c.wave_accesses);
+    }
+}
+
+TEST_CASE("counters: a kernel that reads its weights twice, or multiplies twice, is found") {
+  const auto planted = [](const std::string& header, const std::string& text,
+                          const std::string& instead) {
+    const test::TemporaryFolder folder;
+    const fs::path device = folder.path() / "kernels" / "device";
+    fs::create_directories(device.parent_path());
+    fs::copy(kHeaders, device);
+    std::ostringstream read;
+    read << std::ifstream(device / header).rdbuf();
+    std::string source = read.str();
+    const size_t at = source.find(text);
+    REQUIRE(at != std::string::npos);
+    source.replace(at, text.size(), instead);
+    std::ofstream(device / header) << source;
+    return Counted("gfx942", DType::bf16, device).why(Op::grouped_stage1);
+  };
+  const std::string twice =
+      planted("stream_slices.h", "copy_whole(slice);",
+              "(copy_whole(slice), async_commit(), async_wait<0>(), copy_whole(slice));");
+  CHECK(twice.find("grouped_stage1 reads its weights 2.00 times: ") == 0);
+  const std::string again =
+      planted("stream_operands.h", "  multiply<kF16Weights>(d, rows[1], t.v[1]);",
+              "  multiply<kF16Weights>(d, rows[1], t.v[1]);\n  float extra[4] = {};\n"
+              "  multiply<kF16Weights>(extra, rows[1], t.v[1]);");
+  CHECK(again.find("times its flops on the matrix unit") != std::string::npos);
+}
+
+TEST_CASE("counters: LDS conflicts are those of the device's banks") {
+  std::vector<int> at(64);
+  const auto cost = [&](int bytes, bool load, int banks, auto address, size_t lanes = 64) {
+    for (size_t lane = 0; lane < 64; ++lane) at[lane] = address(static_cast<int>(lane));
+    const LdsCost c =
+        lds_cost(std::span(at).first(lanes), ~0ull >> (64 - lanes), bytes, load, banks);
+    return std::pair(c.cycles, c.least);
+  };
+  const auto linear4 = [](int lane) { return 4 * lane; };
+  CHECK(cost(4, true, 32, linear4) == std::pair(2, 2));
+  CHECK(cost(4, true, 64, linear4) == std::pair(1, 1));
+  CHECK(cost(4, true, 32, [](int) { return 12; }) == std::pair(2, 2));  // one word for all
+  CHECK(cost(4, true, 32, [](int lane) { return 128 * lane; }) == std::pair(64, 2));
+  CHECK(cost(4, true, 64, [](int lane) { return 128 * lane; }) == std::pair(32, 1));
+  CHECK(cost(
+            4, true, 32, [](int lane) { return 8 * lane; }, 32) == std::pair(2, 1));
+  CHECK(cost(16, false, 32, [](int lane) { return 16 * lane; }) == std::pair(8, 8));
+  // Rows of 128 bytes, a chunk of a row for each lane of a group of AMD's reads.
+  CHECK(cost(16, true, 32, [](int lane) { return 16 * lane; }) == std::pair(8, 8));
+  CHECK(cost(16, true, 32, [](int lane) { return 128 * lane; }) == std::pair(64, 8));
+}
