@@ -373,6 +373,7 @@ int parse_and_run(int argc, char** argv) {
   add_worker(app, request);
   add_simulate(app, request.action);
   add_calibrate(app, request.action);
+  add_explain(app, request.action);
   add_verify(app, request);
   add_capabilities(app, request);
   add_db_command(app, [&](std::function<int()> action) { request.action = std::move(action); });

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "experiments/calibrate_command.h"
+#include "experiments/explain_command.h"
 #include "experiments/simulate_command.h"
 #include "experiments/table_command.h"
 #include "experiments/validate_command.h"
@@ -62,6 +63,34 @@ void add_calibrate(CLI::App& app, std::function<int()>& action) {
     action = [kept] {
       calibrate_device(*kept);
       return 0;
+    };
+  });
+}
+
+void add_explain(CLI::App& app, std::function<int()>& action) {
+  const auto kept = std::make_shared<ExplainOptions>();
+  const auto format = std::make_shared<std::string>("text");
+  CLI::App* command = app.add_subcommand(
+      "explain",
+      "Where a layer's time goes: weights, activations, launches, imbalance, tail, residual");
+  command->add_option("case", kept->id, "A case's id, or how it begins")->required();
+  command->add_option("overrides", kept->overrides, "With --sweep: KEY=VALUE, e.g. device=h100");
+  CLI::Option* db = command->add_option("--db", kept->db, "A measured case of this database");
+  command->add_option("--sweep", kept->sweep, "A simulated case of this sweep")->excludes(db);
+  command->add_option("--model", kept->model,
+                      "A file of configs/devices; left out: the one that fits the device");
+  command->add_option("--format", *format, "text | json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  command->footer(
+      "A time below what its bytes take at the memory's peak, or below what all parts take at\n"
+      "least, is impossible: it is said, and the exit code is 1.\n"
+      "Example: fselab explain 13200f49 --db results.db\n"
+      "         fselab explain 5c0e --sweep quickstart device=h100");
+  command->callback([kept, format, &action] {
+    action = [kept, format] {
+      kept->json = *format == "json";
+      return explain_case(*kept);
     };
   });
 }

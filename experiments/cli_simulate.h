@@ -8,4 +8,6 @@ namespace fse {
 void add_simulate(CLI::App&, std::function<int()>& action);
 void add_calibrate(CLI::App&, std::function<int()>& action);  // measures what `simulate` needs
 
+void add_explain(CLI::App&, std::function<int()>& action);  // where a layer's time goes
+
 }  // namespace fse

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/model_import.h"
+#include "core/routing_prior.h"
 #include "core/serving_model.h"
 #include "core/uncertainty.h"
 #include "core/what_if.h"
@@ -24,24 +25,6 @@ namespace fse {
 namespace {
 
 namespace fs = std::filesystem;
-
-// device=mi355x is short for sim:mi355x: nothing else can be simulated.
-std::vector<std::string> named_device(std::vector<std::string> overrides) {
-  for (std::string& text : overrides)
-    if (text.starts_with("device=") && text.find(':') == std::string::npos)
-      text = "device=sim:" + text.substr(7);
-  return overrides;
-}
-
-RoutingPrior prior_of(const SweepSpec& spec, const FrameworkModel& framework, bool stated) {
-  if (!stated) return framework.random_prompts;
-  const RoutingDistribution& routing = spec.routing.front();
-  if (routing.kind == RoutingKind::uniform) return {};
-  if (routing.kind == RoutingKind::zipf)
-    return {.kind = PriorKind::zipf, .parameter = routing.parameter, .counts = {}};
-  throw Refused(fmt::format("routing={}: serving is simulated with uniform or zipf(s) only",
-                            to_text(routing)));
-}
 
 Variant baseline_of(Variant v, const BaselineSpec& base, const LayerSpec& layer) {
   v.gate = base.gate.value_or(v.gate);
@@ -121,11 +104,11 @@ ServingTimes anchored(ServingTimes times, const ServingTimes& base, const Anchor
 class Simulation {
  public:
   Simulation(const SweepSpec& spec, DeviceModel device, FrameworkModel framework,
-             RoutingPrior prior, const SimulateOptions& options)
+             bool routing_stated, const SimulateOptions& options)
       : spec_(spec),
         device_(std::move(device)),
         framework_(std::move(framework)),
-        prior_(std::move(prior)),
+        routing_stated_(routing_stated),
         options_(options) {}
 
   void add_table(const fs::path& file) {
@@ -153,7 +136,7 @@ class Simulation {
         add_workloads({.shape = shape,
                        .layer = layer,
                        .tp = tp,
-                       .prior = prior_,
+                       .prior = prior_for(layer),
                        .scales = spec_.serving->scales,
                        .prompts = spec_.serving->prompts,
                        .tuned = tuned_},
@@ -162,6 +145,12 @@ class Simulation {
   }
 
  private:
+  // What the sweep states, else what the random prompts of a benchmark choose.
+  RoutingPrior prior_for(const LayerSpec& layer) const {
+    return routing_stated_ ? prior_of(spec_.routing.front(), layer.routing)
+                           : framework_.random_prompts;
+  }
+
   void add_workloads(ServingCase c, const std::vector<Variant>& variants,
                      const std::string& model) {
     for (const int isl : spec_.serving->isl)
@@ -215,7 +204,7 @@ class Simulation {
   const SweepSpec& spec_;
   DeviceModel device_;
   FrameworkModel framework_;
-  RoutingPrior prior_;
+  bool routing_stated_;
   std::vector<TunedRow> tuned_;
   const SimulateOptions& options_;
 };
@@ -226,6 +215,13 @@ bool states(const SweepSpec& spec, const std::string& key) {
 }
 
 }  // namespace
+
+std::vector<std::string> named_device(std::vector<std::string> overrides) {
+  for (std::string& text : overrides)
+    if (text.starts_with("device=") && text.find(':') == std::string::npos)
+      text = "device=sim:" + text.substr(7);
+  return overrides;
+}
 
 void simulate_sweep(const SimulateOptions& options) {
   const fs::path configs = configs_dir();
@@ -240,8 +236,7 @@ void simulate_sweep(const SimulateOptions& options) {
   if (spec.serving) framework = find_framework(spec.serving->framework, configs);
   apply_what_if(options.what_if, device, framework);
   if (!spec.serving) return simulate_layers(spec, device, configs, options.json);
-  Simulation simulation(spec, device, framework, prior_of(spec, framework, states(spec, "routing")),
-                        options);
+  Simulation simulation(spec, device, framework, states(spec, "routing"), options);
   for (const std::string& table : spec.serving->tables)
     simulation.add_table(fs::exists(table) ? fs::path(table) : configs / "validation" / table);
   if (!options.json)

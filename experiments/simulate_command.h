@@ -12,6 +12,9 @@ struct SimulateOptions {
   bool sensitivity = false;  // also what moves the gain of each row, most first
 };
 
+// device=mi355x is short for device=sim:mi355x: nothing else can be simulated.
+std::vector<std::string> named_device(std::vector<std::string> overrides);
+
 // Prints one row per model, tp, workload and variant, the gain against the sweep's baseline.
 void simulate_sweep(const SimulateOptions&);
 

@@ -7,18 +7,11 @@
 
 #include "core/error.h"
 #include "core/layer_cost.h"
+#include "core/routing_prior.h"
 #include "core/uncertainty.h"
 
 namespace fse {
 namespace {
-
-RoutingPrior prior_of(const RoutingDistribution& routing) {
-  if (routing.kind == RoutingKind::uniform) return {};
-  if (routing.kind == RoutingKind::zipf)
-    return {.kind = PriorKind::zipf, .parameter = routing.parameter, .counts = {}};
-  throw Refused(fmt::format("routing={}: layers are simulated with uniform or zipf(s) only",
-                            to_text(routing)));
-}
 
 struct Predicted {
   double us = 0;
@@ -28,7 +21,7 @@ struct Predicted {
 Predicted predict(const Case& c, const DeviceModel& device, const DeviceInfo& info) {
   const LayerPlan plan =
       make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, info);
-  const RoutingPrior prior = prior_of(c.routing);
+  const RoutingPrior prior = prior_of(c.routing, c.layer.routing);
   const auto us = [&](const DeviceModel& d) { return layer_us(plan, d, prior); };
   return {us(device), time_interval(device, us)};
 }
@@ -43,7 +36,8 @@ std::string workload_of(Case c) {
 void print_row(const Case& c, const Predicted& p, double baseline_us, bool json) {
   const double gain = baseline_us > 0 ? (baseline_us / p.us - 1) * 100 : 0;
   if (json) {
-    const nlohmann::ordered_json row{{"model", c.layer.model},
+    const nlohmann::ordered_json row{{"case", case_id(c)},
+                                     {"model", c.layer.model},
                                      {"dtype", to_name(c.layer.dtype)},
                                      {"tp", c.tp},
                                      {"routing", to_text(c.routing)},
@@ -58,8 +52,9 @@ void print_row(const Case& c, const Predicted& p, double baseline_us, bool json)
     return;
   }
   fmt::print(
-      "{:<24} {:<12} {:>3} {:<10} {:>6}  {:<40} {:>9.1f} [{:.1f}, {:.1f}] {:>+7.1f} {:>+6.1f}\n",
-      c.layer.model, to_name(c.layer.dtype), c.tp, to_text(c.routing), c.tokens,
+      "{:.8} {:<24} {:<12} {:>3} {:<10} {:>6}  {:<40} {:>9.1f} [{:.1f}, {:.1f}] {:>+7.1f} "
+      "{:>+6.1f}\n",
+      case_id(c), c.layer.model, to_name(c.layer.dtype), c.tp, to_text(c.routing), c.tokens,
       to_label(c.variant), p.us, p.interval.low, p.interval.high,
       baseline_us > 0 ? p.us - baseline_us : 0, gain);
 }
@@ -85,7 +80,7 @@ void simulate_layers(const SweepSpec& spec, const DeviceModel& device,
       baselines[workload_of(record.spec)] = predict(record.spec, device, info).us;
   if (!json)
     fmt::print(
-        "Predicted, not measured. Columns: model, dtype, tp, routing, tokens, variant, "
+        "Predicted, not measured. Columns: case, model, dtype, tp, routing, tokens, variant, "
         "layer_time_us [90 %], us over the baseline, gain %\n");
   for (const CaseRecord& record : expansion.cases) {
     if (record.state != CaseState::pending) continue;

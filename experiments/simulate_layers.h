@@ -8,7 +8,7 @@ namespace fse {
 DeviceInfo info_of(const DeviceModel&);
 
 // Predicts the layer time of every case of a sweep without `serving`, one row per case, with the
-// gain over the baseline of its workload. Throws Refused for a routing that is not modelled.
+// gain over the baseline of its workload.
 void simulate_layers(const SweepSpec&, const DeviceModel&, const std::filesystem::path& configs,
                      bool json);
 

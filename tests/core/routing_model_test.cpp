@@ -4,12 +4,18 @@
 
 #include <cmath>
 
+#include "core/routing_prior.h"
+#include "core/workload.h"
+
 namespace fse {
 
 TEST_CASE("the expected distinct experts agree with drawn batches") {
   const RoutingPrior uniform{};
   const RoutingPrior zipf{.kind = PriorKind::zipf, .parameter = 1.2, .counts = {}};
-  for (const RoutingPrior& prior : {uniform, zipf})
+  const RoutingPrior power{.kind = PriorKind::power_law, .parameter = 1.5, .counts = {}};
+  RoutingPrior trace{.kind = PriorKind::trace, .counts = std::vector<double>(128, 1.0)};
+  for (size_t e = 0; e < 16; ++e) trace.counts[8 * e] = 40;
+  for (const RoutingPrior& prior : {uniform, zipf, power, trace})
     for (const int tokens : {1, 8, 64}) {
       CAPTURE(to_name(prior.kind));
       CAPTURE(tokens);
@@ -20,6 +26,46 @@ TEST_CASE("the expected distinct experts agree with drawn batches") {
       CHECK(std::abs(expected.blocks - drawn.mean.blocks) < 0.05 * expected.blocks);
       CHECK(expected.pairs == tokens * 9);
     }
+}
+
+TEST_CASE("correlated tokens choose fewer experts, as many as drawn batches do") {
+  for (const double rho : {0.0, 0.3, 0.8})
+    for (const int tokens : {2, 16, 64}) {
+      CAPTURE(rho);
+      CAPTURE(tokens);
+      const RoutingPrior prior{.kind = PriorKind::correlated, .parameter = rho, .counts = {}};
+      const double expected = expected_load(prior, 128, 8, 0, tokens, 16).distinct;
+      const SampledLoad drawn = sampled_load(prior, 128, 8, 0, tokens, 16, 400, 7);
+      CHECK(std::abs(expected - drawn.mean.distinct) <
+            4 * drawn.distinct_error + 0.05 * drawn.mean.distinct);
+      CHECK(expected <= expected_load({}, 128, 8, 0, tokens, 16).distinct * (1 + 1e-12));
+    }
+}
+
+TEST_CASE("a workload's routing has a prior: the more concentrated, the fewer experts") {
+  const RoutingSpec spec{.experts = 128, .top_k = 8};
+  const auto distinct = [&](const RoutingDistribution& routing) {
+    return expected_load(prior_of(routing, spec), 128, 8, 0, 32, 16).distinct;
+  };
+  const double even = distinct({});
+  CHECK(distinct({.kind = RoutingKind::zipf, .parameter = 1.2}) < even);
+  const double mild = distinct({.kind = RoutingKind::dirichlet, .parameter = 10});
+  const double strong = distinct({.kind = RoutingKind::dirichlet, .parameter = 0.1});
+  CHECK(strong < mild);
+  CHECK(mild < even);
+  CHECK(mild > 0.9 * even);
+}
+
+TEST_CASE("the prior of dirichlet routing expects what its batches hold") {
+  LayerSpec layer{.hidden = 64, .intermediate = 64};
+  layer.routing = {.experts = 128, .top_k = 8};
+  const RoutingDistribution routing{.kind = RoutingKind::dirichlet, .parameter = 0.3};
+  double drawn = 0;
+  for (uint64_t seed = 1; seed <= 200; ++seed)
+    drawn += double(load_of(draw_routing(layer, routing, 32, seed), 128).active()) / 200;
+  const double expected =
+      expected_load(prior_of(routing, layer.routing), 128, 8, 0, 32, 16).distinct;
+  CHECK(std::abs(expected / drawn - 1) < 0.05);
 }
 
 }  // namespace fse
