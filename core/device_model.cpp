@@ -8,7 +8,7 @@ namespace {
 
 using D = DeviceModel;
 
-constexpr std::array<DeviceField, 25> kFields{{
+constexpr std::array<DeviceField, 26> kFields{{
     {"compute_units", "1", &D::compute_units, 1, 4096, true, 0},
     {"clock_ghz", "GHz", &D::clock_ghz, 0.1, 10, true, 0},
     {"memory_gb", "GB", &D::memory_gb, 0.5, 4096, true, 0},
@@ -28,6 +28,7 @@ constexpr std::array<DeviceField, 25> kFields{{
     {"tile_us", "us", &D::tile_us, 0, 1000, false, 0.2},
     {"event_us", "us", &D::event_us, 0, 1000, true, 0.5},
     {"ramp_us", "us", &D::ramp_us, 0, 1000, false, 0.3},
+    {"touch_us", "us", &D::touch_us, 0, 1000, false, 0},
     {"dependent_us", "us", &D::dependent_us, 0, 1000, false, 0.2},
     {"barrier_us", "us", &D::barrier_us, 0, 1000, false, 0.2},
     {"widen_gops", "10^9/s", &D::widen_gops, 0, 1e7, false, 0.2},

@@ -46,7 +46,8 @@ struct DeviceModel {
   double tile_us = 0;        // what each wave of its tiles adds: filling and emptying a tile
   double event_us = 0;       // fork or join of a second stream
   // Of fselab's own kernels; where a file leaves one out it is 0, and what is said here holds.
-  double ramp_us = 0;       // what a kernel that loads and stores takes beyond an empty one
+  double ramp_us = 0;       // what a small product takes beyond its bytes and its launch
+  double touch_us = 0;      // the least of it: one load and one store, in the last-level cache
   double dependent_us = 0;  // a launch that begins while its predecessor ends; 0: launch_us
   double barrier_us = 0;    // all blocks of a kernel wait for each other; 0: launch_us
   double widen_gops = 0;    // fp8 weights widened to 16 bits, 10^9 per second; 0: without limit

@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kGemmTile = 64;    // rows and columns of one workgroup's tile
 constexpr double kPairBytes = 9;    // per row and hidden unit: read bf16, add f32 into the output
+constexpr int kDownDepth = 128;     // of a second kernel's step along the width
 constexpr double kMatrixRows = 16;  // of the smallest matrix instruction: fewer rows cost as many
 
 // Requests queue before the memory is full, and loads and matrix work overlap not quite: both
@@ -26,20 +27,32 @@ double soft_max(double a, double b, double power) {
 constexpr std::array kBlockTiles{GroupedTile{1, 128},  GroupedTile{1, 256},  GroupedTile{16, 128},
                                  GroupedTile{32, 128}, GroupedTile{32, 256}, GroupedTile{64, 128},
                                  GroupedTile{64, 256}};
-constexpr std::array kChannelTiles{GroupedTile{32, 192}, GroupedTile{32, 256},
-                                   GroupedTile{32, 384}};
+constexpr std::array kChannelTiles{GroupedTile{32, 192}, GroupedTile{32, 256}, GroupedTile{32, 384},
+                                   GroupedTile{128, 64, 128}, GroupedTile{128, 128, 128}};
+
+// One kernel: `share` of every expert's weights, by workgroups of which `columns` do a block of
+// rows.
+double kernel_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
+                 const ExpectedLoad& load, int block_m, double columns, double share) {
+  const double expert = share * static_cast<double>(expert_bytes(layer, shard));
+  const double waves = std::max(1.0, load.blocks * columns / d.compute_units);
+  const double bytes = load.distinct * expert + share * load.pairs * layer.hidden * kPairBytes;
+  const double rows = load.blocks * std::max<double>(block_m, kMatrixRows);
+  const double flops = share * 6 * rows * shard.intermediate * layer.hidden;
+  return d.grouped_us + waves * d.tile_us +
+         soft_max(memory_us(d, bytes, expert / columns, waves),
+                  flops / (peak_tflops(layer, d) * d.grouped_share * 1e6), kOverlap);
+}
 
 double tile_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
                const ExpectedLoad& load, GroupedTile tile) {
   const double columns = std::ceil(double{1} * shard.intermediate / tile.columns);
-  const double expert = static_cast<double>(expert_bytes(layer, shard));
-  const double waves = std::max(1.0, load.blocks * columns / d.compute_units);
-  const double bytes = load.distinct * expert + load.pairs * layer.hidden * kPairBytes;
-  const double rows = load.blocks * std::max<double>(tile.block_m, kMatrixRows);
-  const double flops = 6 * rows * shard.intermediate * layer.hidden;
-  return d.grouped_us + waves * d.tile_us +
-         soft_max(memory_us(d, bytes, expert / columns, waves),
-                  flops / (peak_tflops(layer, d) * d.grouped_share * 1e6), kOverlap);
+  const auto us = [&](double by, double share) {
+    return kernel_us(layer, shard, d, load, tile.block_m, by, share);
+  };
+  if (tile.down_columns == 0) return us(columns, 1);
+  return us(columns, 2.0 / 3) +
+         us(std::ceil(double{1} * layer.hidden / tile.down_columns), 1.0 / 3);
 }
 
 }  // namespace
@@ -77,7 +90,10 @@ double grouped_us(const LayerSpec& layer, const Shard& shard, const DeviceModel&
                   const RoutingPrior& prior, int slots, int tokens,
                   std::span<const GroupedTile> tiles) {
   check(!tiles.empty(), "a kernel has a tile");
-  const auto divides = [&](GroupedTile t) { return shard.intermediate % t.columns == 0; };
+  const auto divides = [&](GroupedTile t) {
+    const bool deep = t.down_columns == 0 || shard.intermediate % kDownDepth == 0;
+    return deep && shard.intermediate % t.columns == 0;
+  };
   const bool any = std::any_of(tiles.begin(), tiles.end(), divides);
   const std::vector<double> chosen = inclusion(prior, layer.routing.experts, layer.routing.top_k);
   double best = INFINITY;

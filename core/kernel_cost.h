@@ -28,8 +28,10 @@ inline constexpr NameTable<Scales, 2> kNames<Scales>{
     {{Scales::block128, "block128"}, {Scales::channel, "channel"}}};
 
 // What one workgroup of the experts' kernel works on: rows of one expert, columns of its width.
+// down_columns: a second kernel multiplies by the down matrix, that many columns of the hidden
+// size at a time; 0: one kernel does both.
 struct GroupedTile {
-  int block_m = 0, columns = 0;
+  int block_m = 0, columns = 0, down_columns = 0;
 };
 // The tiles of AITER's kernels, by the names in its tables.
 std::span<const GroupedTile> library_tiles(Scales);

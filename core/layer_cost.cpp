@@ -102,6 +102,14 @@ void cost_work(const LayerPlan& plan, const Step& step, const DeviceModel& d,
   cost_math(plan, step, d, batch, work.flops, cost);
 }
 
+// Between its launch and its first result: a product and a reduction over experts take the ramp,
+// what only loads, computes and stores the least of it.
+double ramp_us(const DeviceModel& d, Op op) {
+  const bool touches = op == Op::renormalize || op == Op::shared_activation ||
+                       op == Op::slot_append || op == Op::combine || op == Op::shared_add;
+  return touches && d.touch_us > 0 ? d.touch_us : d.ramp_us;
+}
+
 // op `layer`: its steps without their launches; between two of them all blocks wait for each other.
 void cost_fused(const LayerPlan& plan, const DeviceModel& d, const BatchLoad& batch,
                 StepCost& cost) {
@@ -116,13 +124,13 @@ void cost_fused(const LayerPlan& plan, const DeviceModel& d, const BatchLoad& ba
     cost.imbalance_us += part.imbalance_us;
   }
   // Behind it, too, the first load comes from memory.
-  const double barrier = (d.barrier_us > 0 ? d.barrier_us : d.launch_us) + d.ramp_us;
-  cost.launch_us += barrier * static_cast<double>(inner.size() - 1);
+  const double barrier = d.barrier_us > 0 ? d.barrier_us : d.launch_us;
+  for (size_t i = 1; i < inner.size(); ++i) cost.launch_us += barrier + ramp_us(d, inner[i].op);
 }
 
 double begin_us(const LayerPlan& plan, const DeviceModel& d) {
-  if (plan.variant.launch == Launch::stream) return d.stream_us + d.ramp_us;
-  return (d.dependent_us > 0 ? d.dependent_us : d.launch_us) + d.ramp_us;
+  if (plan.variant.launch == Launch::stream) return d.stream_us;
+  return d.dependent_us > 0 ? d.dependent_us : d.launch_us;
 }
 
 // When it can start: after what it waits for, an event later where that ran on the other stream.
@@ -135,21 +143,6 @@ double ready_us(const LayerPlan& plan, const Step& step, const std::vector<StepC
     ready = std::max(ready, done[i].end_us + (crosses ? event_us : 0));
   }
   return ready;
-}
-
-// What the side stream draws from the memory, the main one lacks, as far as that keeps the memory
-// busy by itself.
-double stolen_us(const LayerPlan& plan, const std::vector<StepCost>& done) {
-  double side = 0, memory = 0, window = 0;
-  for (size_t i = 0; i < done.size(); ++i) {
-    if (plan.steps[i].stream == 1) {
-      side += done[i].memory_us();
-    } else {
-      memory += done[i].memory_us();
-      window += done[i].launch_us + done[i].busy_us();
-    }
-  }
-  return window > 0 ? std::min(side, window) * memory / window : 0;
 }
 
 BatchLoad with_blocks(const DeviceModel& d, Load load) {
@@ -186,23 +179,28 @@ BatchLoad expected_batch(const LayerPlan& plan, const DeviceModel& d, const Rout
 
 std::vector<StepCost> layer_cost(const LayerPlan& plan, const DeviceModel& d,
                                  const BatchLoad& batch) {
-  const bool overlapped = plan.variant.shared == Shared::mlp_overlapped;
+  const double launch = begin_us(plan, d);
   std::array<double, 2> free_at{};
+  double units_free_at = 0, memory_us = 0;
   std::vector<StepCost> costs;
   for (const Step& step : plan.steps) {
-    StepCost cost{.name = step.name, .launch_us = begin_us(plan, d)};
+    StepCost cost{.name = step.name, .launch_us = launch + ramp_us(d, step.op)};
     if (step.op == Op::layer)
       cost_fused(plan, d, batch, cost);
     else
       cost_work(plan, step, d, batch, cost);
     double& free = free_at[static_cast<size_t>(step.stream)];
-    const double ready = ready_us(plan, step, costs, d.event_us);
-    cost.start_us = std::max(free, ready);
-    // The join: it is no dependent launch, and it pays for what the streams took from each other.
-    if (overlapped && step.op == Op::shared_add)
-      cost.start_us = std::max(free + d.event_us, ready) + stolen_us(plan, costs);
-    const double slower = overlapped && step.stream == 1 ? 1 + d.interference : 1;
-    cost.end_us = cost.start_us + cost.launch_us + slower * cost.busy_us();
+    cost.start_us = std::max(free, ready_us(plan, step, costs, d.event_us));
+    // Where streams join, the memory has delivered the bytes of both.
+    if (step.op == Op::shared_add) cost.start_us = std::max(cost.start_us, memory_us);
+    memory_us += cost.memory_us();
+    // A product's workgroups fill the compute units' LDS: of two streams' products one waits for
+    // the other, and what a second stream hides are launches, and products behind small steps.
+    const bool product = is_grouped(step.op) || is_dense(step.op);
+    const double wait = product ? std::max(0.0, units_free_at - cost.start_us - launch) : 0;
+    const double slower = step.stream == 1 ? 1 + d.interference : 1;
+    cost.end_us = cost.start_us + wait + cost.launch_us + slower * cost.busy_us();
+    if (product) units_free_at = cost.end_us;
     free = cost.end_us;
     costs.push_back(std::move(cost));
   }

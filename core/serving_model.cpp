@@ -100,6 +100,14 @@ struct Request {
   double start = 0, first = 0;
 };
 
+// Graphs are captured for some batch sizes only; a step that only decodes is padded to the next of
+// them. Larger ones, and those with a prompt in them, run as they are.
+int padded_rows(const FrameworkModel& f, const StepLoad& load) {
+  if (load.prompt_pairs > 0) return load.rows;
+  const auto next = std::lower_bound(f.capture_sizes.begin(), f.capture_sizes.end(), load.rows);
+  return next == f.capture_sizes.end() ? load.rows : *next;
+}
+
 double percentile(std::vector<double> values, double share) {
   std::sort(values.begin(), values.end());
   const double at = share * static_cast<double>(values.size() - 1);
@@ -149,7 +157,7 @@ ModelShape read_model_shape(const std::filesystem::path& file) {
 
 double step_us(const ServingCase& c, const DeviceModel& d, const FrameworkModel& f,
                const StepLoad& load) {
-  return rows_us(c, d, f, load.rows) + cache_us(c, d, load) + f.host_us +
+  return rows_us(c, d, f, padded_rows(f, load)) + cache_us(c, d, load) + f.host_us +
          f.host_token_us * load.sequences;
 }
 
@@ -180,8 +188,9 @@ ServingTimes simulate_serving(const ServingCase& c, const DeviceModel& d, const 
       (running[i].produced > 0 ? load.decode_pairs : load.prompt_pairs) +=
           share[i] * (before + share[i] / 2.0);
     }
-    const auto found = known.try_emplace(rows, 0.0);
-    if (found.second) found.first->second = rows_us(c, d, f, rows);
+    const int run = padded_rows(f, load);
+    const auto found = known.try_emplace(run, 0.0);
+    if (found.second) found.first->second = rows_us(c, d, f, run);
     now +=
         found.first->second + cache_us(c, d, load) + f.host_us + f.host_token_us * load.sequences;
     for (size_t i = 0; i < running.size();) {

@@ -51,7 +51,8 @@ struct FrameworkModel {
   double host_us = 0;        // per step
   double host_token_us = 0;  // per sequence and step
   int max_batched_tokens = 8192;
-  RoutingPrior random_prompts;  // what prompts of random tokens choose
+  std::vector<int> capture_sizes;  // ascending: decoding steps are padded to the next of them
+  RoutingPrior random_prompts;     // what prompts of random tokens choose
   KernelInventory kernels;
   std::vector<std::pair<std::string, Provenance>> provenance;  // of all but the kernels
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -85,6 +86,8 @@ DeviceModel model_of(const Environment& e, const AttemptRecord& attempt, const f
   best->llc_mb = static_cast<double>(e.device.llc_bytes) / 1e6;
   best->read_gbs = best->peak_gbs = attempt.read_gbs;
   best->bf16_tflops = attempt.peak_gflops / 1e3;
+  // All of its threads together draw what was measured, and half of them nearly as much.
+  best->workgroup_gbs = std::max(best->workgroup_gbs, 2 * best->read_gbs / best->compute_units);
   return *best;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "core/error.h"
@@ -99,9 +100,9 @@ KernelInventory read_inventory(const YamlNode& node) {
 
 FrameworkModel parse_framework(const std::string& yaml, const std::string& file) {
   const YamlNode root = parse_yaml(yaml, file);
-  require_map(
-      root, "the framework",
-      {"name", "max_batched_tokens", "host_us", "host_token_us", "random_prompts", "kernels"});
+  require_map(root, "the framework",
+              {"name", "max_batched_tokens", "capture_sizes", "host_us", "host_token_us",
+               "random_prompts", "kernels"});
   FrameworkModel framework;
   framework.name =
       read_text(need(root, "name", "the framework"), "name", "the framework and its version");
@@ -114,6 +115,10 @@ FrameworkModel parse_framework(const std::string& yaml, const std::string& file)
   };
   framework.max_batched_tokens = static_cast<int>(
       read_integer(value("max_batched_tokens", "tokens"), "max_batched_tokens.value", 1, 1 << 20));
+  const YamlNode& sizes = value("capture_sizes", "tokens");
+  framework.capture_sizes = read_integers(sizes, "capture_sizes.value", 1, 1 << 20);
+  if (!std::is_sorted(framework.capture_sizes.begin(), framework.capture_sizes.end()))
+    fail_value(sizes, "capture_sizes.value", "ascending sizes");
   framework.host_us = read_number(value("host_us", "us"), "host_us.value", 0, 1e6);
   framework.host_token_us =
       read_number(value("host_token_us", "us"), "host_token_us.value", 0, 1e6);

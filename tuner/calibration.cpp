@@ -129,6 +129,7 @@ class MemoryCalibration {
   }
 
   void add_peaks(double gflops) {
+    result_.register_tflops = gflops * 1e-3;
     for (const MatrixUnit& unit : kMatrixUnits) {
       if (unit.arch != info_.arch) continue;
       const double clocks = info_.compute_units * limits_.clock_ghz * 1e-3;
@@ -155,10 +156,10 @@ class MemoryCalibration {
     const Summary ramp = difference(touching, graph);
     add("launch_us", graph, "chain of empty kernels in a graph, slope");
     add("stream_us", stream, "chain of empty kernels on a stream, slope");
-    add("ramp_us", ramp, "the same with 4 KB loaded and stored per compute unit, less the empty");
+    add("touch_us", ramp, "the same with 4 KB loaded and stored per compute unit, less the empty");
     if (const auto dependent = slope(Chain::dependent))
       add("dependent_us", difference(*dependent, ramp),
-          "the same, launched while the predecessor ends, less ramp_us");
+          "chain that loads and stores, launched while the predecessor ends, less that");
     if (const auto barrier = slope(Chain::barrier))
       add("barrier_us", *barrier, "all blocks of a kernel wait for each other, slope");
     if (const auto forked = slope(Chain::forked)) {
@@ -231,6 +232,7 @@ void add_products(Workbench& bench, const LayerSpec& layer, int tokens, int repe
                              .tokens = tokens,
                              .n = up ? 2 * layer.intermediate : layer.hidden,
                              .k = up ? layer.hidden : layer.intermediate,
+                             .us = us,
                              .tflops = {.median = flops / us.median * 1e-6,
                                         .lo = flops / us.hi * 1e-6,
                                         .hi = flops / us.lo * 1e-6,
@@ -238,14 +240,26 @@ void add_products(Workbench& bench, const LayerSpec& layer, int tokens, int repe
   }
 }
 
-// The best share of the peak that products of one kind reach.
-Summary best_share(const Calibration& c, bool grouped, double peak_tflops) {
+// The best share of the peak that products of one kind reach. Where the time was over before one
+// that is large enough, what the matrix units do out of registers: no product does more.
+CalibratedValue best_share(const Calibration& c, bool grouped) {
+  constexpr int kLarge = 256;  // tokens: fewer are about memory
+  const double peak = c.find("bf16_tflops")->value.median;
+  const auto share = [&](double tflops) { return std::clamp(tflops / peak, 0.01, 1.0); };
   Summary best;
   for (const MatrixPoint& point : c.matrix)
-    if (point.op.starts_with("grouped") == grouped && point.tflops.median > best.median)
+    if (point.op.starts_with("grouped") == grouped && point.tokens >= kLarge &&
+        point.tflops.median > best.median)
       best = point.tflops;
-  const auto share = [&](double tflops) { return std::clamp(tflops / peak_tflops, 0.01, 1.0); };
-  return {.median = share(best.median), .lo = share(best.lo), .hi = share(best.hi), .n = best.n};
+  const std::string field = grouped ? "grouped_share" : "gemm_share";
+  if (best.n == 0)
+    return {field, told(share(c.register_tflops)),
+            "no large product was timed: the matrix units out of registers, of bf16_tflops",
+            "inferred"};
+  return {field,
+          {.median = share(best.median), .lo = share(best.lo), .hi = share(best.hi), .n = best.n},
+          std::string("best ") + (grouped ? "grouped" : "dense") +
+              " product of the grid, default tiles, of bf16_tflops"};
 }
 
 // What both grouped stages take of next to nothing: the smallest width, one token.
@@ -253,15 +267,29 @@ Summary least_grouped(const Calibration& c) {
   Summary sum;
   for (const MatrixPoint& p : c.matrix) {
     if (!p.op.starts_with("grouped") || p.tokens != 1) continue;
-    const double flops = 2.0 * 2 * p.n * p.k;  // top_k 2
-    const auto us = [&](double tflops) { return flops / tflops * 1e-6; };
     if (sum.n > 0 && p.op == "grouped_stage1") break;  // of the first width alone
-    sum = {.median = sum.median + us(p.tflops.median),
-           .lo = sum.lo + us(p.tflops.hi),
-           .hi = sum.hi + us(p.tflops.lo),
-           .n = p.tflops.n};
+    sum = {.median = sum.median + p.us.median,
+           .lo = sum.lo + p.us.lo,
+           .hi = sum.hi + p.us.hi,
+           .n = p.us.n};
   }
   return sum;
+}
+
+// What a product of one token takes beyond its weights and its launch: loads before the work, the
+// reduction, the store. The least of the grid: no kernel of it needs more.
+std::optional<Summary> ramp_of_products(const Calibration& c) {
+  std::optional<Summary> least;
+  const Summary& launch = c.find("launch_us")->value;
+  for (const MatrixPoint& p : c.matrix) {
+    if (p.op.starts_with("grouped") || p.tokens != 1) continue;
+    const double read = 2.0 * p.n * p.k / (c.find("read_gbs")->value.median * 1e3);
+    const Summary rest{
+        .median = p.us.median - read, .lo = p.us.lo - read, .hi = p.us.hi - read, .n = p.us.n};
+    const Summary ramp = difference(rest, launch);
+    if (!least || ramp.median < least->median) least = ramp;
+  }
+  return least;
 }
 
 }  // namespace
@@ -288,7 +316,7 @@ void calibrate_matrix(Workbench& bench, const CalibrationSpec& spec, Calibration
   };
   int left_out = 0;
   for (const int tokens :
-       or_else(spec.tokens, cpu ? std::vector{1, 64, 256} : std::vector{1, 2048, 64, 512}))
+       or_else(spec.tokens, cpu ? std::vector{256, 1, 64} : std::vector{2048, 1, 512, 64}))
     for (const int intermediate :
          or_else(spec.intermediate, cpu ? std::vector{128, 512} : std::vector{128, 1024}))
       for (const int hidden :
@@ -301,13 +329,12 @@ void calibrate_matrix(Workbench& bench, const CalibrationSpec& spec, Calibration
       }
   if (left_out > 0)
     result.notes.push_back(fmt::format("matrix: {} shapes left out, the time was over", left_out));
-  const CalibratedValue* peak = result.find("bf16_tflops");
-  check(peak != nullptr, "the memory is calibrated first");
-  const double tflops = peak->value.median;
-  result.values.push_back({"gemm_share", best_share(result, false, tflops),
-                           "best dense product of the grid, of bf16_tflops"});
-  result.values.push_back({"grouped_share", best_share(result, true, tflops),
-                           "best grouped product of the grid, of bf16_tflops"});
+  check(result.find("bf16_tflops") != nullptr, "the memory is calibrated first");
+  result.values.push_back(best_share(result, false));
+  result.values.push_back(best_share(result, true));
+  if (const auto ramp = ramp_of_products(result))
+    result.values.push_back(
+        {"ramp_us", *ramp, "the fastest dense product of one token, less its weights and launch"});
   result.values.push_back({"grouped_us", least_grouped(result),
                            "both grouped stages of one token and the smallest width"});
 }

@@ -25,13 +25,14 @@ struct CalibratedValue {
 struct MatrixPoint {
   std::string op;
   int tokens = 0, n = 0, k = 0;
-  Summary tflops;
+  Summary us, tflops;
 };
 
 struct Calibration {
   std::vector<CalibratedValue> values;
   std::vector<BandwidthPoint> reads;
   std::vector<MatrixPoint> matrix;
+  double register_tflops = 0;      // what the matrix units do out of registers
   std::vector<std::string> notes;  // what could not be measured, and what stands in its place
 
   const CalibratedValue* find(const std::string& field) const;

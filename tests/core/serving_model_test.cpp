@@ -154,6 +154,22 @@ TEST_CASE(
   CHECK(grows(8, 1000) == doctest::Approx(grows(1, 1000)));
 }
 
+TEST_CASE("a decoding step is padded to the next captured size, one with a prompt is not") {
+  const ServingCase c = qwen({});
+  const DeviceModel d = device();
+  FrameworkModel f = framework();
+  const auto us = [&](int rows, double prompt_pairs = 0) {
+    return step_us(c, d, f, {.rows = rows, .sequences = 1, .prompt_pairs = prompt_pairs});
+  };
+  const double bare = us(5), eight = us(8), prompt = us(5, 100), beyond = us(9);
+  f.capture_sizes = {1, 2, 4, 8};
+  CHECK(us(5) == eight);
+  CHECK(us(5) > bare);
+  CHECK(us(8) == eight);
+  CHECK(us(9) == beyond);
+  CHECK(us(5, 100) == prompt);
+}
+
 TEST_CASE("attention that chooses what it attends to is refused") {
   CHECK_THROWS_AS(read_model_shape(kConfigs / "models/glm-5.json"), Refused);
 }

@@ -27,6 +27,8 @@ std::string error_of(std::string yaml, const std::string& from, const std::strin
 TEST_CASE("the kernels of vLLM 0.19 on ROCm are data, each with its source and date") {
   const FrameworkModel f = find_framework("vllm-0.19-rocm", kConfigs);
   CHECK(f.max_batched_tokens == 8192);
+  CHECK(f.capture_sizes.front() == 1);
+  CHECK(f.capture_sizes.back() == 512);
   CHECK(f.random_prompts.kind == PriorKind::zipf);
   for (const InventorySection& section : kInventorySections)
     for (const InventoryKernel& kernel : f.kernels.*section.kernels) {
@@ -72,6 +74,7 @@ TEST_CASE("a wrong inventory is refused with the place and what was expected") {
       {"zipf(1.575)", "zipf(-1)", "expected uniform, zipf(0 to 4)"},
       {"value: 8192", "value: 0", "max_batched_tokens.value is '0', expected a whole number"},
       {"unit: tokens", "unit: rows", "max_batched_tokens.unit is 'rows', expected one of tokens"},
+      {"range(8, 256, 8)", "3", "capture_sizes.value is a list, expected ascending sizes"},
       {" head:\n", " tail:\n", "unknown key 'tail' in kernels"},
   };
   for (const auto& wrong : wrongs) {

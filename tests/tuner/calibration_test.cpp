@@ -61,7 +61,7 @@ TEST_CASE("a device's numbers come out of its microbenchmarks") {
   const struct {
     const char* field;
     double is;
-  } numbers[] = {{"launch_us", 1.25},   {"stream_us", 2.5},    {"ramp_us", 0.75},
+  } numbers[] = {{"launch_us", 1.25},   {"stream_us", 2.5},    {"touch_us", 0.75},
                  {"dependent_us", 0.5}, {"event_us", 1.5},     {"barrier_us", 1.75},
                  {"read_gbs", 3000},    {"peak_gbs", 3350},    {"workgroup_gbs", 50},
                  {"copy_gbs", 2800},    {"llc_gbs", 9000},     {"widen_gops", 5000},
