@@ -18,8 +18,10 @@ bool is_dense(Op op) {
   return op == Op::gate_gemm || op == Op::mlp_stage1 || op == Op::mlp_stage2;
 }
 
-// Tokens that one step of the matrix unit takes: m16n8k16 on NVIDIA, 16x16x16 on AMD.
+// Tokens that one step of the matrix unit takes: m16n8k16 on NVIDIA, 16x16x16 on AMD; a cpu's
+// kernels take them one by one.
 int matrix_columns(const DeviceModel& d) {
+  if (d.arch == "cpu") return 1;
   return d.arch.starts_with("sm_") ? 8 : 16;
 }
 
@@ -97,8 +99,8 @@ void cost_work(const LayerPlan& plan, const Step& step, const DeviceModel& d,
   const double waves = std::max(1.0, groups / d.compute_units);
   // As many bytes as the memory delivers in that time; a workgroup draws its part of the real ones.
   const double delivered = cost.memory_us() * d.read_gbs * 1e3;
-  cost.tail_us = memory_us(d, delivered, work.bytes / groups, waves) - cost.memory_us() +
-                 (is_grouped(step.op) ? waves * d.tile_us : 0);
+  // Workgroups keep loading from one tile to the next: no tile_us, which is of other libraries.
+  cost.tail_us = memory_us(d, delivered, work.bytes / groups, waves) - cost.memory_us();
   cost_math(plan, step, d, batch, work.flops, cost);
 }
 
