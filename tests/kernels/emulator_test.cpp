@@ -22,7 +22,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kKernels[] = {"product",
+constexpr const char* kKernels[] = {"product<true>",
+                                    "product<false>",
+                                    "sum_of_lanes<true>",
+                                    "sum_of_lanes<false>",
                                     "reverse<true>",
                                     "reverse<false>",
                                     "overflow",
@@ -81,7 +84,9 @@ class Faults {
              .memory = {{"sorted_pairs", in.data(), sizeof in, true, false},
                         {"topk_ids", out.data(), sizeof out, true, true},
                         {"scores", scores.data(), sizeof scores, true, true}},
-             .launch = {.blocks = 1, .threads = name == "product" ? wave_ : 128, .lds_bytes = 2048},
+             .launch = {.blocks = 1,
+                        .threads = name.starts_with("product") ? wave_ : 128,
+                        .lds_bytes = 2048},
              .wave = wave_,
              .cooperative = false,
              .seed = seed,
@@ -128,7 +133,7 @@ TEST_CASE("emulator: matrix instructions are the plain product, whichever elemen
     CAPTURE(arch);
     Faults faults(arch);
     const int columns = arch == "sm_90" ? 8 : 16;
-    faults.run("product");
+    faults.run("product<true>");
     // Row r holds r * 8 + k, column c holds 1 at k == c and 2 at k == 31 - c: no two results agree.
     for (int r = 0; r < 16; ++r)
       for (int c = 0; c < columns; ++c) {
@@ -198,6 +203,23 @@ TEST_CASE("emulator: fp8 conversions are those of the device's format, over all 
         CHECK((v == want || (std::isnan(v) && std::isnan(want))));
       }
     }
+  }
+}
+
+TEST_CASE(
+    "emulator: a wrong lane in a shuffle and a wrong index of a fragment give wrong results") {
+  for (const std::string& arch : emulated_archs()) {
+    CAPTURE(arch);
+    Faults faults(arch);
+    const int wave = emulated_device(arch).wave;
+    faults.run("sum_of_lanes<true>");
+    for (int i = 0; i < 128; ++i) CHECK(faults.out[static_cast<size_t>(i)] == wave / 16 * 0xffff);
+    faults.run("sum_of_lanes<false>");
+    for (int i = 0; i < 128; ++i) CHECK(faults.out[static_cast<size_t>(i)] != wave / 16 * 0xffff);
+    faults.run("product<true>");
+    const auto right = faults.scores;
+    faults.run("product<false>");
+    CHECK(faults.scores != right);
   }
 }
 

@@ -4,8 +4,10 @@
 
 namespace fse::gpu {
 
-// One matrix step with values that tell every element apart.
-inline void product(const Args a) {
+// One matrix step with values that tell every element apart; results stored where they belong or,
+// as another fragment has them, with rows of a lane in the wrong order.
+template <bool kRight>
+void product(const Args a) {
   Vec16 rows[kRowParts], token = zero16();
   for (int part = 0; part < kRowParts; ++part)
     for (int i = 0; i < 8; ++i) {
@@ -21,7 +23,17 @@ inline void product(const Args a) {
   }
   float d[4] = {};
   multiply<true>(d, rows, token);
-  for (int i = 0; i < 4; ++i) a.scores[result_row(i) * 16 + result_column(i)] = d[i];
+  for (int i = 0; i < 4; ++i)
+    a.scores[result_row(kRight ? i : 3 - i) * 16 + result_column(i)] = d[i];
+}
+
+// The sum of a wave's lanes; with the last step's mask wrong, lanes are added twice.
+template <bool kRight>
+void sum_of_lanes(const Args a) {
+  int v = 1 << lane_index() % 16;
+#pragma unroll
+  for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, !kRight && m == 1 ? 2 : m);
+  a.topk_ids[thread_index()] = v;
 }
 
 // e4m3 as this device has it: the values of all codes, as two functions give them.
