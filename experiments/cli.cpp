@@ -18,6 +18,7 @@
 #include "core/nearest.h"
 #include "core/strict_json.h"
 #include "core/version.h"
+#include "experiments/assembly_command.h"
 #include "experiments/capabilities.h"
 #include "experiments/cli_simulate.h"
 #include "experiments/completion.h"
@@ -72,6 +73,7 @@ struct Request {
   int parent = 0;
   ShowOptions show;
   CompileOptions compile;
+  AssemblyOptions assembly;
   ReportOptions report;
   RecordOptions record;
   std::function<int()> action;
@@ -236,8 +238,19 @@ void add_kernel_subject(CLI::App& command, KernelSubject& subject) {
   command.add_option("--dtype", subject.dtype, "bf16 | f16 | fp8_block128 | f32")
       ->capture_default_str();
   command.add_option("--tokens", subject.tokens, "Rows in the batch")->capture_default_str();
-  command.add_option("--arch", subject.arch, "GPU kernels: sm_90, gfx90a, gfx942, ...")
+  command.add_option("--arch,--device", subject.arch, "GPU kernels: sm_90, gfx90a, gfx942, ...")
       ->capture_default_str();
+}
+
+void add_kernel_assembly(CLI::App& kernels, Request& request) {
+  CLI::App* command = kernels.add_subcommand(
+      "assembly", "Compile default tiles and a sample for gfx942 or gfx950, and read the assembly");
+  command->add_option("--arch,--device", request.assembly.arch, "gfx942 or gfx950")
+      ->capture_default_str();
+  command->add_flag("--check", request.assembly.check,
+                    "Compare with configs/assembly; exit 1 where something got worse");
+  command->callback(
+      [&] { request.action = [&] { return run_assembly(request.assembly, configs_dir()); }; });
 }
 
 void add_kernel_show(CLI::App& kernels, Request& request) {
@@ -279,6 +292,7 @@ void add_inventory(CLI::App& app, Request& request) {
   CLI::App* list = kernels->add_subcommand("ls", "Every kernel: its op, device, axes and values");
   kernels->footer("Example: fselab kernels show hip.topk --arch gfx90a");
   add_kernel_show(*kernels, request);
+  add_kernel_assembly(*kernels, request);
   add_kernel_compile(*kernels, request);
   list->callback([&] {
     request.action = [] {

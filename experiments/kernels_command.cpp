@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
+#include <memory>
 
 #include "core/error.h"
 #include "core/model_import.h"
 #include "core/nearest.h"
+#include "experiments/assembly_command.h"
 #include "experiments/device_choice.h"
 #include "experiments/disassemble.h"
 #include "kernels/catalog.h"
@@ -80,10 +81,11 @@ Tile chosen_tile(const KernelDef& def, const Place& at, const DeviceInfo& device
   return tile;
 }
 
-Jit make_jit(const std::string& arch) {
+std::unique_ptr<Jit> make_jit(const std::string& arch) {
   const BackendConfig config = backend_config();
-  return Jit({.headers = read_device_headers(config.device_dir), .cache_dir = config.cache_dir},
-             arch);
+  return std::make_unique<Jit>(JitConfig{.headers = read_device_headers(config.device_dir),
+                                         .cache_dir = config.cache_dir},
+                               arch);
 }
 
 void print_instance(const KernelDef& def, const Place& at, const Tile& tile,
@@ -92,7 +94,15 @@ void print_instance(const KernelDef& def, const Place& at, const Tile& tile,
   const gpu::Launch launch = def.launch(tile, *at.plan, *at.step, device);
   fmt::print("instance  {}\nlaunch    {} blocks of {} threads, {} bytes of dynamic LDS\n",
              request.expression, launch.blocks, launch.threads, launch.lds_bytes);
-  const Jit jit = make_jit(device.arch);
+  std::unique_ptr<Jit> made;
+  try {
+    made = make_jit(device.arch);
+  } catch (const Error& error) {  // without its compiler all but this is known
+    if (options.assembly) throw;
+    fmt::print("compiler  none here: {}\n", error.what());
+    return;
+  }
+  const Jit& jit = *made;
   const Compiled result = jit.compile(request);
   if (const auto* failed = std::get_if<CompileFailed>(&result))
     throw Error(ErrorKind::environment,
@@ -124,7 +134,9 @@ void show_kernel(const ShowOptions& options, const std::filesystem::path& config
     for (const Tile& tile : legal) fmt::print("          {}\n", to_text(tile));
   const Tile tile = chosen_tile(def, at, device, subject.tile);
   fmt::print("tile      {}\n", to_text(tile));
-  if (on_gpu) print_instance(def, at, tile, device, options);
+  if (!on_gpu) return;
+  print_assembly(def.name, device.arch, configs_dir);
+  print_instance(def, at, tile, device, options);
 }
 
 int compile_kernels(const CompileOptions& options, const std::filesystem::path& configs_dir) {
@@ -140,7 +152,8 @@ int compile_kernels(const CompileOptions& options, const std::filesystem::path& 
         }
   std::vector<JitRequest> requests;
   for (const auto& [name, request] : wanted) requests.push_back(request);
-  const Jit jit = make_jit(device.arch);
+  const auto owned = make_jit(device.arch);
+  const Jit& jit = *owned;
   const auto results = jit.compile_all(requests, backend_config().compile_threads);
   int failures = 0;
   for (size_t i = 0; i < results.size(); ++i)
