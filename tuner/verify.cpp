@@ -103,14 +103,20 @@ Matrix routed_part(const LayerPlan& plan, const Matrix& ids) {
   return ids.leftCols(plan.layer.routing.top_k);
 }
 
-// Of a few logits, all their terms; 0 for what is not a few logits.
+// Of a few logits, all their terms; 0 for what is not a few logits. A hostile batch may consist of
+// one token many times: a few rows' logits are then few, however many tokens there are.
 double terms_of(const LayerPlan& plan, const Step& step, const LayerWeights& weights,
                 const RefState& inputs) {
-  constexpr int64_t kFew = 64;
+  constexpr int64_t kFew = 64, kFewRows = 4;
   const int rows = step.row_end - step.row_begin;
-  if (step.op != Op::gate_gemm || int64_t{rows} * plan.tokens > kFew) return 0;
+  if (step.op != Op::gate_gemm) return 0;
+  if (rows > kFewRows && int64_t{rows} * plan.tokens > kFew) return 0;
   const WeightMatrix router = router_matrix(weights, step.row_begin, step.row_end);
-  return std::sqrt((inputs[Buf::x].cwiseAbs2() * router.cwiseAbs2().transpose()).sum());
+  const Matrix terms = inputs[Buf::x].cwiseAbs2() * router.cwiseAbs2().transpose();
+  double sum = 0;
+  for (const double logit : terms.reshaped())
+    if (std::isfinite(logit)) sum += logit;
+  return std::sqrt(sum);
 }
 
 }  // namespace

@@ -137,6 +137,36 @@ TEST_CASE("every step of every variant verifies, and a damaged element of any ou
     }
 }
 
+// Rounded like a kernel's, to the scale of what is added up; the logit itself is nearly nothing.
+TEST_CASE("a logit that cancels is judged by its terms, however often a batch repeats its token") {
+  const LayerSpec layer = small_layer();
+  const Workload workload = small_workload(layer, 256);
+  const LayerWeights& weights = workload.sets.front();
+  const LayerPlan plan =
+      make_plan(layer, make_shard(layer, 1, 0), {.gate = Gate::separate, .shared = Shared::mlp},
+                256, kTestDevice);
+  for (const Step& step : plan.steps) {
+    if (step.op != Op::gate_gemm || step.row_end - step.row_begin != 1) continue;
+    const Matrix row = router_matrix(weights, step.row_begin, step.row_end);
+    Matrix token = to_matrix(workload.inputs.front(), 256, layer.hidden).topRows(1);
+    token -= 0.9999 * token.row(0).dot(row.row(0)) / row.squaredNorm() * row;
+    const double size = std::sqrt((token.cwiseAbs2() * row.cwiseAbs2().transpose()).value());
+    RefState inputs;
+    inputs[Buf::x] = token.replicate(256, 1);
+    const RefState expected = reference_of(plan, step, weights, inputs);
+    const double bound = op_def(step.op).tolerance(plan, step);
+    const Buf target = step.writes[0];
+    CHECK(std::fabs(expected[target](0, 0)) < 1e-3 * size);
+    for (const auto& [error, right] : {std::pair{0.1, true}, std::pair{3.0, false}}) {
+      RefState outputs = expected;
+      outputs[target].array() += error * bound * size;
+      CHECK(verify_step(plan, step, weights, inputs, outputs, expected).ok() == right);
+    }
+    return;
+  }
+  FAIL("the plan has a gate of one row");
+}
+
 TEST_CASE("a layer in one launch is judged on the experts that it chose") {
   LayerSpec layer = small_layer();
   const Workload workload = small_workload(layer, 5);
