@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,6 +55,7 @@ struct Outcome {
   Accuracy accuracy;                         // measured, wrong and suspect
   std::vector<double> samples_us;            // one per round, in order
   std::optional<KernelResources> resources;  // of a step on a GPU
+  int64_t peak_bytes = 0;  // the most memory in use while a step was verified; 0: not known
 };
 
 // Thrown where running a kernel ends an attempt: `status` is what its Outcome becomes. Where the

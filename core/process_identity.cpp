@@ -55,6 +55,13 @@ ProcessIdentity this_process() {
   return id;
 }
 
+int64_t resident_bytes() {
+  std::istringstream pages(first_line("/proc/self/statm"));
+  int64_t all = 0, resident = 0;
+  pages >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
 bool may_live(const ProcessIdentity& other, const ProcessIdentity& self) {
   if (other.host != self.host) return true;
   if (other.boot_id != self.boot_id) return false;

@@ -17,4 +17,7 @@ ProcessIdentity this_process();
 // looked up from here: it counts as alive.
 bool may_live(const ProcessIdentity& other, const ProcessIdentity& self);
 
+// Physical memory that this process has now.
+int64_t resident_bytes();
+
 }  // namespace fse

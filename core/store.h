@@ -59,6 +59,15 @@ struct StepTime {
   double bytes = 0, flops = 0, floor_us = 0;
 };
 
+// A layer that was measured with another tile for one step: its time over that of the layer whose
+// steps are each the best alone.
+struct JointTrial {
+  std::string step, kernel;
+  Tile tile;
+  Summary ratio;
+  bool taken = false;  // the layer that was measured at last has it
+};
+
 // A whole layer at its tuned tiles, or one step with one tile.
 struct AttemptRecord {
   int64_t id = 0;
@@ -77,10 +86,13 @@ struct AttemptRecord {
   int64_t rotation_shortfall_bytes = 0;  // what they lack to twice the last-level cache
   std::vector<StepTime> steps;           // layer attempts
   std::vector<double> control_us;        // one layer of a race: itself once more in every round
-  std::vector<int64_t> load_histogram;   // realised rows per expert of the first round
-  double distinct_experts = 0;           // mean over rounds
-  double max_over_mean_load = 0;         // mean over rounds
-  double routing_agreement = 1;          // share of tokens whose id set equals the reference's
+  std::vector<double> confirm_us;  // the fastest layer of a race and its baseline: once more, by
+                                   // round, in a fresh process
+  std::vector<JointTrial> trials;  // layer attempts
+  std::vector<int64_t> load_histogram;  // realised rows per expert of the first round
+  double distinct_experts = 0;          // mean over rounds
+  double max_over_mean_load = 0;        // mean over rounds
+  double routing_agreement = 1;         // share of tokens whose id set equals the reference's
 };
 
 // Whether the process died while the attempt was under way, so that it never ended by itself.

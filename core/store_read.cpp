@@ -46,6 +46,8 @@ AttemptRecord read_attempt(SQLite::Statement& q) {
     a.outcome.resources = {.registers = static_cast<int>(integer(q, "registers")),
                            .lds_bytes = static_cast<int>(integer(q, "lds_bytes")),
                            .spill_bytes = static_cast<int>(integer(q, "spill_bytes"))};
+  if (has_column(q, "peak_bytes") && !q.getColumn("peak_bytes").isNull())  // since version 7
+    a.outcome.peak_bytes = integer(q, "peak_bytes");
   const std::string histogram = text(q, "load_histogram");
   if (!histogram.empty())
     a.load_histogram = nlohmann::json::parse(histogram).get<std::vector<int64_t>>();
@@ -75,6 +77,19 @@ void read_steps(SQLite::Database& db, AttemptRecord& a) {
                        .bytes = real(q, "bytes"),
                        .flops = real(q, "flops"),
                        .floor_us = real(q, "floor_us")});
+}
+
+void read_trials(SQLite::Database& db, AttemptRecord& a) {
+  auto q = query(db, "SELECT * FROM joint_trial WHERE attempt = ? ORDER BY ordinal", {a.id});
+  while (q.executeStep())
+    a.trials.push_back({.step = text(q, "step"),
+                        .kernel = text(q, "kernel"),
+                        .tile = tile_from_text(text(q, "tile")),
+                        .ratio = {.median = real(q, "ratio"),
+                                  .lo = real(q, "lo"),
+                                  .hi = real(q, "hi"),
+                                  .n = integer(q, "n")},
+                        .taken = integer(q, "taken") != 0});
 }
 
 }  // namespace
@@ -147,6 +162,10 @@ std::optional<AttemptRecord> Store::layer_result(int64_t study, const std::strin
     AttemptRecord newest = read_attempt(q);
     newest.outcome.samples_us = read_samples(*db_, "sample", newest.id);
     newest.control_us = read_control(*db_, newest.id);
+    if (db_->tableExists("confirm_sample")) {  // since version 7
+      newest.confirm_us = read_samples(*db_, "confirm_sample", newest.id);
+      read_trials(*db_, newest);
+    }
     read_steps(*db_, newest);
     return newest;
   });

@@ -333,6 +333,35 @@ CREATE TABLE control_sample (
   return sql;
 }
 
+// What a layer took in a fresh process, the other tiles it was tried with, and a step's memory.
+std::string confirmed_and_joint() {
+  std::string sql = R"sql(
+ALTER TABLE attempt ADD COLUMN peak_bytes INTEGER;  -- of memory in use while a step was verified
+CREATE TABLE confirm_sample (
+  attempt INTEGER NOT NULL REFERENCES attempt (id),
+  round INTEGER NOT NULL CHECK (round >= 0),
+  us REAL NOT NULL,
+  PRIMARY KEY (attempt, round)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE joint_trial (
+  attempt INTEGER NOT NULL REFERENCES attempt (id),
+  ordinal INTEGER NOT NULL,
+  step TEXT NOT NULL,
+  kernel TEXT NOT NULL,
+  tile TEXT NOT NULL,
+  ratio REAL,                      -- layer with it / layer of the steps' winners, the median
+  lo REAL,
+  hi REAL,
+  n INTEGER NOT NULL,
+  taken INTEGER NOT NULL CHECK (taken IN (0, 1)),
+  PRIMARY KEY (attempt, ordinal)
+) STRICT, WITHOUT ROWID;
+)sql";
+  for (const char* table : {"confirm_sample", "joint_trial"})
+    for (const char* event : {"insert", "update"}) sql += fmt::format(closed_check, table, event);
+  return sql;
+}
+
 // What a sweep asked for and no case shows: models that are not implemented.
 std::string study_notes() {
   return "ALTER TABLE study ADD COLUMN notes TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(notes));";
@@ -357,6 +386,7 @@ std::string schema_statements(int version) {
   if (version == 4) return control_table();
   if (version == 5) return study_notes();
   if (version == 6) return index_of_fastest();
+  if (version == 7) return confirmed_and_joint();
   return provenance_tables() + case_table() + attempt_tables() + triggers() + views();
 }
 

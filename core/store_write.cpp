@@ -78,6 +78,22 @@ void add_steps(SQLite::Database& db, int64_t attempt, const std::vector<StepTime
                   cost_columns(s.bytes, s.flops, s.floor_us)));
 }
 
+void add_trials(SQLite::Database& db, int64_t attempt, const std::vector<JointTrial>& trials) {
+  int64_t ordinal = 0;
+  for (const JointTrial& t : trials)
+    insert(db, "joint_trial",
+           {{"attempt", attempt},
+            {"ordinal", ordinal++},
+            {"step", t.step},
+            {"kernel", t.kernel},
+            {"tile", to_text(t.tile)},
+            {"ratio", real_or_null(t.ratio.median)},
+            {"lo", real_or_null(t.ratio.lo)},
+            {"hi", real_or_null(t.ratio.hi)},
+            {"n", t.ratio.n},
+            {"taken", int64_t{t.taken}}});
+}
+
 Row closing_columns(const AttemptRecord& r, bool layer) {
   const Accuracy& a = r.outcome.accuracy;
   Row row = {{"status", to_name(r.outcome.status)},
@@ -99,6 +115,7 @@ Row closing_columns(const AttemptRecord& r, bool layer) {
     row.insert(row.end(), {{"registers", int64_t{needs->registers}},
                            {"lds_bytes", int64_t{needs->lds_bytes}},
                            {"spill_bytes", int64_t{needs->spill_bytes}}});
+  if (r.outcome.peak_bytes > 0) row.emplace_back("peak_bytes", r.outcome.peak_bytes);
   if (!r.load_histogram.empty())
     row.emplace_back("load_histogram", json_text(nlohmann::json(r.load_histogram)));
   return joined(joined(row, summary_columns(summarize(r.outcome.samples_us))),
@@ -136,6 +153,8 @@ void Store::close_attempt(int64_t attempt, const AttemptRecord& result) {
   const bool layer = is_open_layer(*db_, attempt);
   add_samples(*db_, "sample", attempt, result.outcome.samples_us);
   add_samples(*db_, "control_sample", attempt, result.control_us);
+  add_samples(*db_, "confirm_sample", attempt, result.confirm_us);
+  add_trials(*db_, attempt, result.trials);
   check(result.outcome.status != Status::measured || median(result.outcome.samples_us) > 0,
         fmt::format("attempt {}: measured means samples with a positive median", attempt));
   add_steps(*db_, attempt, result.steps);

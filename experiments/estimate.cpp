@@ -131,6 +131,13 @@ double tune_seconds(const TuneSpec& tune, const StepEstimate& step) {
   return tune.seconds ? std::min(search, *tune.seconds) : search;
 }
 
+// Six rounds at least of a layer, and of four with another tile.
+double joint_seconds(const TuneSpec& tune, const CaseEstimate& c) {
+  constexpr double kRuns = 6 * 5;
+  if (tune.strategy == Strategy::none) return 0;
+  return kRuns * c.floor_us() * kTunedOverFloor * 1e-6;
+}
+
 TimeEstimate estimate_time(const SweepSpec& sweep, const WorkloadEstimate& workload,
                            bool draws_weights) {
   const CaseRecord& first = workload.cases.front().record;
@@ -139,15 +146,19 @@ TimeEstimate estimate_time(const SweepSpec& sweep, const WorkloadEstimate& workl
   };
   TimeEstimate time;
   if (draws_weights) time.prepare_s += weights(workload.memory.weight_bytes) * kDrawSeconds;
-  double work_bytes = 0, work_flops = 0;
+  double work_bytes = 0, work_flops = 0, race_s = 0;
   for (const CaseEstimate& c : workload.cases) {
     if (!c.runs()) continue;
     work_bytes = std::max(work_bytes, c.bytes());
     work_flops = std::max(work_flops, c.flops());
     for (const StepEstimate& step : c.steps) time.tune_s += tune_seconds(sweep.tune, step);
+    time.tune_s += joint_seconds(sweep.tune, c);
     const double rounds = sweep.measure.min_rounds * c.floor_us() * kTunedOverFloor * 1e-6;
-    time.measure_s += std::min(rounds, sweep.measure.max_seconds);
+    race_s = std::min(rounds, sweep.measure.max_seconds);
+    time.measure_s += race_s;
   }
+  // The fastest and its baseline once more, in a process that draws its own weights.
+  time.measure_s += 2 * race_s + weights(workload.memory.weight_bytes) * kDrawSeconds;
   const double reference = weights(static_cast<int64_t>(work_bytes)) * kReferenceSecondsPerWeight +
                            work_flops / kReferenceFlopsPerSecond;
   time.prepare_s += kInputsVerified * reference + kCeilingsSeconds;

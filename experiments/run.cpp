@@ -17,6 +17,7 @@
 #include "experiments/freshness.h"
 #include "experiments/interrupt.h"
 #include "experiments/paths.h"
+#include "experiments/sourced_ceilings.h"
 #include "experiments/sweep.h"
 #include "experiments/worker_command.h"
 #include "experiments/workload_group.h"
@@ -146,6 +147,13 @@ int64_t count(const std::vector<CaseRecord>& cases, CaseState state) {
                        [&](const CaseRecord& record) { return record.state == state; });
 }
 
+// What a datasheet says that the device reads; 0 where none is at hand.
+double sourced_gbs(const Environment& environment) {
+  for (const Ceiling& ceiling : sourced_ceilings(known_models({environment}, configs_dir())))
+    if (ceiling.what == "read_gbs") return ceiling.value;
+  return 0;
+}
+
 void measure_pending(Workbench& bench, const SweepSpec& spec, Store& store, int64_t study,
                      std::vector<WorkloadGroup> groups, Progress& progress) {
   progress.activity("measuring the device's ceilings");
@@ -156,7 +164,8 @@ void measure_pending(Workbench& bench, const SweepSpec& spec, Store& store, int6
                                 .environment = store.add_environment(environment),
                                 .workload = {},
                                 .read_gbs = environment.read_gbs,
-                                .peak_gflops = environment.peak_gflops},
+                                .peak_gflops = environment.peak_gflops,
+                                .sourced_gbs = sourced_gbs(environment)},
                      .tune = spec.tune,
                      .measure = spec.measure,
                      .progress = progress};

@@ -8,41 +8,10 @@
 
 #include "core/error.h"
 #include "experiments/interrupt.h"
-#include "tuner/selection.h"
+#include "experiments/layer_race.h"
+#include "tuner/joint.h"
 
 namespace fse {
-namespace {
-
-// One case on its way through the group.
-struct Entry {
-  const CaseRecord* record = nullptr;
-  LayerPlan plan;
-  std::unique_ptr<LayerRunner> layer;
-  std::vector<Choice> choices;
-  LayerCheck check;
-};
-
-std::string label(const Case& spec) {
-  return fmt::format("{} {} tokens={} {}", spec.layer.model, to_name(spec.layer.dtype), spec.tokens,
-                     to_label(spec.variant));
-}
-
-AttemptRecord layer_attempt(const RunContext& context, const Case& spec) {
-  AttemptRecord record;
-  record.case_id = case_id(spec);
-  record.workload = context.ledger.workload;
-  record.weight_sets = context.ledger.rotation.sets;
-  record.rotation_shortfall_bytes = context.ledger.rotation.shortfall_bytes;
-  return record;
-}
-
-void close_case(const RunContext& context, const Case& spec, const AttemptRecord& record) {
-  context.ledger.store.finish_case(record.id, record);
-  context.progress.case_done(label(spec), summarize(record.outcome.samples_us),
-                             record.outcome.status == Status::measured, record.outcome.reason);
-}
-
-}  // namespace
 
 void fail_case(const RunContext& context, const Case& spec, Outcome outcome) {
   AttemptRecord record = layer_attempt(context, spec);
@@ -53,6 +22,19 @@ void fail_case(const RunContext& context, const Case& spec, Outcome outcome) {
 }
 
 namespace {
+
+// Whole layers of what came close, for a quarter of the time that one step's search may take.
+void tune_jointly(const RunContext& context, Entry& entry) {
+  constexpr size_t kMost = 4;
+  const double seconds = std::clamp(context.tune.seconds.value_or(4) / 4, 0.2, 2.0);
+  const std::vector<Alternative> close = close_alternatives(
+      entry.plan, entry.choices, context.bench.device(), context.ledger, context.tune, kMost);
+  context.progress.activity("tuning jointly " + label(entry.record->spec));
+  JointResult result = search_jointly(*entry.layer, entry.plan, entry.choices, close,
+                                      entry.record->spec.seed, seconds, interrupted);
+  entry.choices = std::move(result.choices);
+  entry.trials = std::move(result.trials);
+}
 
 void tune_entry(const RunContext& context, Entry& entry) {
   const DeviceInfo& device = context.bench.device();
@@ -73,6 +55,7 @@ void tune_entry(const RunContext& context, Entry& entry) {
     entry.choices[i] =
         tune_step(*bench, entry.plan, step, device, context.tune, context.ledger, control);
   }
+  tune_jointly(context, entry);
 }
 
 // Plans, tunes and verifies one case; nothing comes back when it failed, which is then recorded.
@@ -112,149 +95,6 @@ std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& g
       context, spec,
       {.status = Status::wrong, .reason = entry->check.reason(), .accuracy = entry->check.output});
   return nullptr;
-}
-
-// Loads were read from one contestant; another variant has the same routed rows, and its slots get
-// every token.
-Load load_for(const LayerPlan& plan, const Load& realised) {
-  Load load = realised;
-  load.rows_per_expert.resize(static_cast<size_t>(plan.layer.routing.experts));
-  load.rows_per_expert.resize(static_cast<size_t>(plan.expert_count()), plan.tokens);
-  return load;
-}
-
-Work mean_work(const std::vector<Load>& loads, const std::function<Work(const Load&)>& work_of) {
-  Work mean;
-  for (const Load& load : loads) {
-    const Work work = work_of(load);
-    mean.bytes += work.bytes / static_cast<double>(loads.size());
-    mean.flops += work.flops / static_cast<double>(loads.size());
-  }
-  return mean;
-}
-
-void describe_load(const LayerPlan& plan, const std::vector<Load>& loads, AttemptRecord& record) {
-  record.load_histogram = load_for(plan, loads.front()).rows_per_expert;
-  const auto rounds = static_cast<double>(loads.size());
-  for (const Load& load : loads) {
-    Load routed = load;
-    routed.rows_per_expert.resize(static_cast<size_t>(plan.layer.routing.experts));
-    const double mean = static_cast<double>(routed.pairs()) / plan.layer.routing.experts;
-    record.distinct_experts += static_cast<double>(routed.active()) / rounds;
-    record.max_over_mean_load += static_cast<double>(routed.busiest()) / mean / rounds;
-  }
-}
-
-void describe_steps(const Entry& entry, const LayerMeasurement& measured,
-                    const std::vector<Load>& loads, const Ledger& ledger, AttemptRecord& record) {
-  for (size_t i = 0; i < entry.plan.steps.size(); ++i) {
-    const Step& step = entry.plan.steps[i];
-    const Work work = mean_work(loads, [&](const Load& load) {
-      return step_work(entry.plan, step, load_for(entry.plan, load));
-    });
-    record.steps.push_back({.step = step.name,
-                            .op = to_name(step.op),
-                            .kernel = entry.choices[i].kernel->name,
-                            .tile = entry.choices[i].tile,
-                            .time_us = summarize(measured.step_us[i]),
-                            .bytes = work.bytes,
-                            .flops = work.flops,
-                            .floor_us = ledger.floor_us(work)});
-  }
-}
-
-AttemptRecord describe(const RunContext& context, const Entry& entry,
-                       const LayerMeasurement& measured, const std::vector<Load>& loads,
-                       AttemptRecord record) {
-  const Work work = mean_work(
-      loads, [&](const Load& load) { return layer_work(entry.plan, load_for(entry.plan, load)); });
-  record.bytes = work.bytes;
-  record.flops = work.flops;
-  record.floor_us = context.ledger.floor_us(work);
-  record.read_gbs = context.ledger.read_gbs;
-  record.peak_gflops = context.ledger.peak_gflops;
-  record.outcome = {.status = Status::measured,
-                    .reason = {},
-                    .accuracy = entry.check.output,
-                    .samples_us = measured.layer_us};
-  describe_steps(entry, measured, loads, context.ledger, record);
-  describe_load(entry.plan, loads, record);
-  record.routing_agreement = static_cast<double>(entry.check.routing.equal) /
-                             static_cast<double>(entry.check.routing.rows);
-  return record;
-}
-
-// Measures the device's read bandwidth and peak rate once more, now that the machine is as busy as
-// while the layers ran, and keeps the larger values: whatever else runs on it can only make a
-// ceiling look lower than it is.
-void raise_ceilings(RunContext& context) {
-  Ledger& ledger = context.ledger;
-  ledger.read_gbs = std::max(ledger.read_gbs, context.bench.measure_read_gbs());
-  ledger.peak_gflops = std::max(ledger.peak_gflops, context.bench.measure_peak_gflops());
-}
-
-// What the router chose, as the first that can tell says; those that cannot fail.
-std::vector<Load> tell_loads(const RunContext& context,
-                             std::vector<std::unique_ptr<Entry>>& entries) {
-  while (!entries.empty()) {
-    Entry& first = *entries.front();
-    try {
-      return realised_loads({first.layer.get(), first.choices}, context.bench.inputs());
-    } catch (const AttemptError& error) {
-      if (error.device_lost) throw;
-      fail_case(context, first.record->spec, {.status = error.status, .reason = error.what()});
-      entries.erase(entries.begin());
-    }
-  }
-  return {};
-}
-
-// A layer that reads faster than memory does is blamed only once the ceiling was measured again:
-// whatever else runs on the machine can only make it look lower than it is.
-void doubt(RunContext& context, AttemptRecord& record) {
-  const Cache cache = context.measure.cache;
-  for (int again = 0; again < 3 && beats_memory(record, cache); ++again) {
-    raise_ceilings(context);
-    record.read_gbs = context.ledger.read_gbs;
-    record.peak_gflops = context.ledger.peak_gflops;
-    record.floor_us = context.ledger.floor_us({record.bytes, record.flops});
-  }
-  const double median_us = summarize(record.outcome.samples_us).median;
-  record.outcome.reason =
-      suspicion(record, cache, context.ledger.store.layers_that_took(median_us, record.id));
-  if (!record.outcome.reason.empty()) record.outcome.status = Status::suspect;
-}
-
-void measure_entries(RunContext& context, std::vector<std::unique_ptr<Entry>> entries) {
-  const std::vector<Load> loads = tell_loads(context, entries);
-  if (entries.empty()) return;
-  std::vector<Contestant> contestants;
-  std::vector<AttemptRecord> records;
-  for (const auto& entry : entries) {
-    contestants.push_back({entry->layer.get(), entry->choices});
-    AttemptRecord record = layer_attempt(context, entry->record->spec);
-    record.id = context.ledger.store.begin_attempt(context.ledger.study, context.ledger.environment,
-                                                   record);
-    records.push_back(std::move(record));
-  }
-  const Case& spec = entries.front()->record->spec;
-  context.progress.activity(
-      fmt::format("measuring {} variants tokens={}", entries.size(), spec.tokens));
-  contestants.push_back(contestants.front());  // the A/A control
-  const std::vector<LayerMeasurement> measured =
-      measure_layers(contestants, context.measure, spec.seed, interrupted);
-  raise_ceilings(context);
-  for (size_t i = 0; i < entries.size(); ++i) {
-    AttemptRecord& record = records[i];
-    if (measured[i].failure) {
-      record.outcome = *measured[i].failure;
-    } else {
-      record = describe(context, *entries[i], measured[i], loads, std::move(record));
-      if (i == 0 && !measured.back().failure) record.control_us = measured.back().layer_us;
-      doubt(context, record);
-    }
-    close_case(context, entries[i]->record->spec, record);
-  }
 }
 
 }  // namespace
@@ -301,7 +141,7 @@ void run_group(RunContext& context, const WorkloadGroup& group) {
   std::vector<std::unique_ptr<Entry>> entries;
   for (const CaseRecord& record : group.cases)
     if (auto entry = prepare(context, group, record)) entries.push_back(std::move(entry));
-  measure_entries(context, std::move(entries));
+  race_layers(context, std::move(entries));
 }
 
 }  // namespace fse

@@ -9,6 +9,7 @@
 #include "core/names.h"
 #include "core/op.h"
 #include "core/outcome.h"
+#include "core/process_identity.h"
 #include "kernels/catalog.h"
 #include "kernels/microbench.h"
 
@@ -42,10 +43,14 @@ class Session {
   virtual RunTimes run(std::span<const Choice> choices, int set) = 0;
   // One step alone on the buffers as they are; its time in microseconds.
   virtual double run_step(int step, const Choice& choice, int set) = 0;
+  // The same from a graph, untimed, after run_step(); false where the device replays none.
+  virtual bool replay_step(int /*step*/, const Choice&, int /*set*/) { return false; }
   // These are run soon: a GPU compiles them together. What fails is told when it is run.
   virtual void compile(int /*step*/, std::span<const Choice>) {}
   // What the compiler said of a step's kernel that ran; nothing where no such compiler made it.
   virtual std::optional<KernelResources> resources(int /*step*/, const Choice&) { return {}; }
+  // Bytes in use now: of this process, or of all that use the GPU.
+  virtual int64_t memory_bytes() const { return resident_bytes(); }
   virtual Matrix read(Buf) const = 0;
   virtual void write(Buf, const Matrix&) = 0;
   virtual void evict_caches() = 0;  // cache=cold_all: activations leave the last-level cache too

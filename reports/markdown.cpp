@@ -12,6 +12,7 @@
 #include "reports/prediction.h"
 #include "reports/slot_losses.h"
 #include "reports/table.h"
+#include "reports/variant_crossings.h"
 #include "reports/workload_tables.h"
 
 namespace fse {
@@ -240,8 +241,9 @@ std::string to_markdown(const ReportData& data) {
   if (all.size() > 1) text += summary(all, say);
   text += slot_losses_section(data, say);
   for (const Series& series : data.series) {
-    text += "## " + full_name(series.common, say) + "\n\n" + break_even_section(series, say);
-    for (const WorkloadResult& w : series.workloads) text += workload_section(w, say);
+    text += "## " + full_name(series.common, say) + "\n\n" + break_even_section(series, say) +
+            crossings_section(series, say);
+    for (const WorkloadResult& w : series.workloads) text += workload_section(w, say, data.delta);
     text += unmeasured_section(series, say);
   }
   return text + prediction_section(data, say) + study_notes(data) + failures(data) +

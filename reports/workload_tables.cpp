@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "reports/selection_text.h"
 #include "reports/table.h"
 
 namespace fse {
@@ -194,7 +195,7 @@ std::string breakdown(const WorkloadResult& w, const Varying& say) {
 
 }  // namespace
 
-std::string workload_section(const WorkloadResult& w, const Varying& say) {
+std::string workload_section(const WorkloadResult& w, const Varying& say, double delta) {
   std::string text = fmt::format("### tokens={}\n\n", w.tokens);
   const VariantResult* fastest = w.fastest();
   if (!fastest) return text + "Nothing was measured.\n\n";
@@ -204,7 +205,8 @@ std::string workload_section(const WorkloadResult& w, const Varying& say) {
       baselines += (baselines.empty() ? "" : ", ") + label(v.record.spec.variant, say);
   text += fmt::format("Baseline: {}.{}\n\n", baselines.empty() ? "none in the sweep" : baselines,
                       load_text(*fastest->layer));
-  return text + variant_table(w, say) + "\n" + notes(w, say) + breakdown(w, say);
+  return text + variant_table(w, say) + "\n" + notes(w, say) + selection_text(w, say, delta) +
+         breakdown(w, say);
 }
 
 }  // namespace fse

@@ -8,6 +8,7 @@ namespace fse {
 Outcome verified(StepRunner& bench, const Choice& choice) {
   Outcome outcome{.status = Status::measured, .accuracy = bench.verify(choice)};
   outcome.resources = bench.resources(choice);
+  outcome.peak_bytes = bench.peak_bytes();
   if (outcome.accuracy.ok()) return outcome;
   outcome.status = Status::wrong;
   outcome.reason = outcome.accuracy.first_bad;

@@ -24,6 +24,7 @@ void fields(Archive& a, Outcome& o) {
   a("accuracy", o.accuracy);
   a("us", o.samples_us);
   a("resources", o.resources);
+  a("peak_bytes", o.peak_bytes);
 }
 
 template <class Archive>

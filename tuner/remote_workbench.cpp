@@ -33,6 +33,13 @@ class Link {
     if (workload_) send_workload();
   }
 
+  // The worker ends; the next question starts another.
+  void renew() { child_.reset(); }
+  void count_attempt() {
+    if (attempts_ == spec_.most_attempts) renew();
+    ++attempts_;
+  }
+
   const std::function<bool()>& stop() const { return spec_.stop; }
   void close_later(int layer) { to_close_.push_back(layer); }
 
@@ -63,6 +70,7 @@ class Link {
   void start() {
     child_ = std::make_unique<ChildProcess>(spec_.command);
     ++generation_;
+    attempts_ = 0;
     to_close_.clear();
     try {
       const auto greeting = from_json<Greeting>(ask(Stage::prepare, "hello"));
@@ -91,7 +99,7 @@ class Link {
   std::unique_ptr<ChildProcess> child_;
   Greeting greeting_;
   std::optional<WorkloadSpec> workload_;
-  int inputs_ = 0, generation_ = 0;
+  int inputs_ = 0, generation_ = 0, attempts_ = 0;
   std::vector<int> to_close_;
 };
 
@@ -175,14 +183,17 @@ class RemoteStep final : public StepRunner {
     }
   }
   Accuracy verify(const Choice& choice) override {
+    link_.count_attempt();
     restore();
     const auto answer = from_json<Verified>(
         link_.ask(Stage::verify, "verify", {{"choice", to_json(name_of(choice))}}));
     resources_ = answer.resources;
+    peak_bytes_ = answer.peak_bytes;
     return answer.accuracy;
   }
   // Those of the choice that was verified last.
   std::optional<KernelResources> resources(const Choice&) override { return resources_; }
+  int64_t peak_bytes() override { return peak_bytes_; }
   double time_us(const Choice& choice, int round, Stage stage) override {
     restore();
     return from_json<double>(link_.ask(
@@ -204,6 +215,7 @@ class RemoteStep final : public StepRunner {
   int generation_ = 0;
   Work work_;
   std::optional<KernelResources> resources_;
+  int64_t peak_bytes_ = 0;
 };
 
 std::unique_ptr<StepRunner> RemoteLayer::open_step(size_t step, std::span<const Choice> choices) {
@@ -222,6 +234,10 @@ class RemoteWorkbench final : public Workbench {
     link_.set_workload(workload);
   }
   int inputs() const override { return link_.inputs(); }
+  bool renew() override {
+    link_.renew();
+    return true;
+  }
   std::unique_ptr<LayerRunner> open(const Variant& variant) override {
     return std::make_unique<RemoteLayer>(link_, next_layer_++, variant);
   }

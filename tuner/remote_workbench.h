@@ -20,6 +20,8 @@ struct Deadlines {
 struct WorkerSpec {
   std::vector<std::string> command;  // what serves requests on standard input and output
   Deadlines deadlines;
+  // What kernels, compilers and drivers leak is given back: so many are verified by one worker.
+  int most_attempts = 500;
   // Asked while the device's ceilings are measured, which takes seconds and may be done again.
   std::function<bool()> stop = {};
 };

@@ -23,6 +23,7 @@ class StepBench final : public StepRunner {
   }
   double time_us(const Choice&, int round, Stage stage = Stage::screen) override;
   Work work() const override { return work_; }
+  int64_t peak_bytes() override { return peak_bytes_; }
 
  private:
   using Snapshot = std::vector<std::pair<Buf, Matrix>>;
@@ -38,7 +39,8 @@ class StepBench final : public StepRunner {
   RefState expected_of(const Trial&) const;
   Trial hostile_trial(HostileInput);
   void place(size_t trial);
-  Accuracy verify_on(size_t trial, const Choice&);
+  enum class From { stream, graph };
+  std::optional<Accuracy> verify_on(size_t trial, const Choice&, From);
 
   Session& session_;
   const LayerPlan& plan_;
@@ -50,6 +52,7 @@ class StepBench final : public StepRunner {
   std::vector<Trial> trials_;          // the hostile ones are made when first needed
   std::optional<size_t> placed_ = 0;   // the trial whose large buffers are in place
   Work work_;
+  int64_t peak_bytes_ = 0;
   size_t next_set_ = 0;
 };
 

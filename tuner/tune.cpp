@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "tuner/attempt.h"
+#include "tuner/selection.h"
 
 namespace fse {
 namespace {
@@ -244,17 +245,13 @@ class Search {
     }
     race(entrants, records);
     if (device_lost_) close_all(records);
-    const AttemptRecord* best = nullptr;
-    for (AttemptRecord& record : records) {
-      record.time_us = summarize(record.outcome.samples_us);
-      const bool eligible = record.outcome.status == Status::measured;
-      if (eligible && (!best || record.time_us.median < best->time_us.median)) best = &record;
-    }
-    ledger_.store.finish_finals(records, best ? best->id : 0);
+    for (AttemptRecord& record : records) record.time_us = summarize(record.outcome.samples_us);
+    const std::optional<size_t> best = best_finalist(records);
+    ledger_.store.finish_finals(records, best ? records[*best].id : 0);
     for (const AttemptRecord& record : records) told(record);
     if (!best)
       throw Error(ErrorKind::environment, key_ + ": no finalist stayed right; " + first_failure_);
-    return entrants[static_cast<size_t>(best - records.data())].choice;
+    return entrants[*best].choice;
   }
 
   // The device is lost: what was under way is closed as what it is.

@@ -18,6 +18,7 @@ struct Ledger {
   Rotation rotation;     // of the weights
   Cache cache = Cache::cold_weights;
   double read_gbs = 0, peak_gflops = 0;  // the device's ceilings
+  double sourced_gbs = 0;                // what its datasheet says that it reads; 0: not known
 
   // The least time of some work. What lies in caches does not come from memory: no floor for it is
   // measured, and the arithmetic alone is left.
@@ -37,8 +38,8 @@ std::optional<Choice> recorded_choice(const LayerPlan&, const Step&, const Devic
 
 // The fastest verified choice for one step. Finished attempts of an interrupted search are not
 // repeated. Screening: each candidate is verified, then timed a few times, and dropped early at
-// three times the best. Finals: the best few and the default in interleaved rounds; the smallest
-// median wins. Throws Error(incomplete) when stopped, and Error(environment) when not even the
+// three times the best. Finals: the best few and the default in interleaved rounds, judged by
+// best_finalist(). Throws Error(incomplete) when stopped, and Error(environment) when not even the
 // default tile is right.
 Choice tune_step(StepRunner&, const LayerPlan&, const Step&, const DeviceInfo&, const TuneSpec&,
                  const Ledger&, const TuneControl&);

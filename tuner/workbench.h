@@ -26,11 +26,14 @@ class StepRunner {
   // a large step that takes seconds, which is no candidate's fault.
   virtual void prepare_reference() = 0;
   // Poisons what the step writes, runs it, and compares with the float64 reference: on the
-  // workload's first input, then on hostile ones, which a reason names.
+  // workload's first input, from a graph too where the device replays them, then on hostile
+  // inputs; a reason names what it was on.
   virtual Accuracy verify(const Choice&) = 0;
   // These are run soon: see Session::compile().
   virtual void compile(std::span<const Choice> soon) = 0;
   virtual std::optional<KernelResources> resources(const Choice&) = 0;
+  // The most memory in use while a choice was last verified; 0: not known.
+  virtual int64_t peak_bytes() { return 0; }
   // Runs the step once on the routing of `round` and the next weight set of the rotation.
   virtual double time_us(const Choice&, int round, Stage stage = Stage::screen) = 0;
   // Mean work of the step over the rounds.
@@ -68,6 +71,9 @@ class Workbench {
   virtual void set_workload(const WorkloadSpec&) = 0;
   virtual int inputs() const = 0;  // how many there are
   virtual std::unique_ptr<LayerRunner> open(const Variant&) = 0;
+  // Whatever is asked next, a fresh process answers; layers and steps open themselves again. False
+  // where there is no process to replace.
+  virtual bool renew() { return false; }
 };
 
 // On a device of this process.

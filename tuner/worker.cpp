@@ -90,7 +90,7 @@ class Server {
     const Choice choice = choice_of(field<ChoiceName>(request, "choice"));
     if (what == "verify") {
       const Accuracy accuracy = step_->verify(choice);
-      return to_json(Verified{accuracy, step_->resources(choice)});
+      return to_json(Verified{accuracy, step_->resources(choice), step_->peak_bytes()});
     }
     if (what == "time")
       return to_json(

@@ -29,6 +29,7 @@ struct Greeting {
 struct Verified {
   Accuracy accuracy;
   std::optional<KernelResources> resources;
+  int64_t peak_bytes = 0;
 };
 
 template <class Archive>
@@ -75,6 +76,7 @@ template <class Archive>
 void fields(Archive& a, Verified& v) {
   a("accuracy", v.accuracy);
   a("resources", v.resources);
+  a("peak_bytes", v.peak_bytes);
 }
 
 template <class Archive>

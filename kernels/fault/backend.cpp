@@ -124,6 +124,11 @@ class FaultSession final : public Session {
     return scaled(injector_->made_times() ? made_time_us(text) : time_us, failures);
   }
 
+  bool replay_step(int step, const Choice& choice, int set) override {
+    return below_->replay_step(step, choice, set);
+  }
+  int64_t memory_bytes() const override { return below_->memory_bytes(); }
+
   RunTimes run(std::span<const Choice> choices, int set) override {
     std::vector<std::vector<Failure>> failures;
     for (const Choice& choice : choices) failures.push_back(before(text_of(choice)));

@@ -45,6 +45,13 @@ void HipSession::poison_buffers() {
   FSE_GPU(hipStreamSynchronize(stream));
 }
 
+int64_t HipSession::memory_bytes() const {
+  launcher_.device().use();
+  size_t free = 0, total = 0;
+  FSE_GPU(hipMemGetInfo(&free, &total));
+  return static_cast<int64_t>(total - free);
+}
+
 Matrix HipSession::read(Buf id) const {
   const Buffer& b = launcher_.buffer(id);
   launcher_.device().use();
@@ -245,16 +252,29 @@ double HipSession::batch_of_steps(int step, const Prepared& ready) {
   return time([&] { step_graph_ ? replay(step_graph_) : batch(); }) / step_batch_;
 }
 
+void HipSession::prepare_step(int step, const Choice& choice) {
+  if (step == step_ && same(choice, step_choice_.choice)) return;
+  step_ = -1;
+  step_graph_ = {};
+  step_batch_ = 0;
+  step_choice_ = launcher_.prepare(step, choice);
+  step_ = step;
+}
+
+bool HipSession::replay_step(int step, const Choice& choice, int set) {
+  if (!launcher_.device().info().graph) return false;
+  launcher_.device().use();
+  prepare_step(step, choice);
+  const GraphExec graph = capture([&] { launcher_.enqueue_step(step, step_choice_, set); });
+  replay(graph);
+  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  return true;
+}
+
 double HipSession::run_step(int step, const Choice& choice, int set) {
   check(set >= 0 && set < launcher_.sets(), "the weight set exists");
   launcher_.device().use();
-  if (step != step_ || !same(choice, step_choice_.choice)) {
-    step_ = -1;
-    step_graph_ = {};
-    step_batch_ = 0;
-    step_choice_ = launcher_.prepare(step, choice);
-    step_ = step;
-  }
+  prepare_step(step, choice);
   const auto once = [&] { launcher_.enqueue_step(step, step_choice_, set); };
   if (evicted_) {
     evicted_ = false;

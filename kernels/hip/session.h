@@ -18,8 +18,10 @@ class HipSession final : public Session {
   void poison_buffers() override;
   RunTimes run(std::span<const Choice> choices, int set) override;
   double run_step(int step, const Choice& choice, int set) override;
+  bool replay_step(int step, const Choice& choice, int set) override;
   void compile(int step, std::span<const Choice>) override;
   std::optional<KernelResources> resources(int step, const Choice&) override;
+  int64_t memory_bytes() const override;
   Matrix read(Buf) const override;
   void write(Buf, const Matrix&) override;
   void evict_caches() override;
@@ -37,6 +39,7 @@ class HipSession final : public Session {
   double batch_of_layers();
   void cool_down(int set);
   std::vector<double> time_steps(int set);
+  void prepare_step(int step, const Choice&);
   double batch_of_steps(int step, const Prepared&);
   std::vector<std::pair<Buf, DeviceMemory>> save_in_place(const Step&);
   void restore(const std::vector<std::pair<Buf, DeviceMemory>>&);

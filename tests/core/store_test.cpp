@@ -413,6 +413,28 @@ TEST_CASE("a control's samples are kept with its attempt, and nothing is added t
                 "INSERT INTO control_sample VALUES (" + std::to_string(id) + ", 3, 1)"));
 }
 
+TEST_CASE("a confirmation's samples and joint trials are kept with their attempt") {
+  Ledger l;
+  AttemptRecord a = layer_attempt(l.baseline);
+  a.confirm_us = {101, 102, 103};
+  a.trials = {{.step = "topk", .kernel = "cpu.topk", .tile = {{{"threads", 1}}}},
+              {.step = "combine", .kernel = "cpu.combine", .taken = true}};
+  a.trials[0].ratio = {.median = 0.9, .lo = 0.8, .hi = 1.1, .n = 7};
+  const int64_t id = record(l.store, l.study, l.environment, a, verified_outcome(100));
+  const auto read = l.store.layer_result(l.study, a.case_id);
+  CHECK(read->confirm_us == a.confirm_us);
+  REQUIRE(read->trials.size() == 2);
+  CHECK(read->trials[0].tile == a.trials[0].tile);
+  CHECK(read->trials[0].ratio.hi == 1.1);
+  CHECK(read->trials[0].ratio.n == 7);
+  CHECK_FALSE(read->trials[0].taken);
+  CHECK(read->trials[1].taken);
+  CHECK(refuses(l.store.database(),
+                "INSERT INTO confirm_sample VALUES (" + std::to_string(id) + ", 3, 1)"));
+  CHECK(refuses(l.store.database(),
+                "UPDATE joint_trial SET taken = 1 WHERE attempt = " + std::to_string(id)));
+}
+
 TEST_CASE("layers that took the same are those of other token counts, not of other variants") {
   const TemporaryFolder folder;
   Store store = Store::create_or_open(folder / "a.db");

@@ -128,8 +128,7 @@ TEST_CASE("errors say where, what and what was expected") {
       {"study: s\nmodels: [m]\ntokns: [1]\n",
        "q.yaml:3:1: unknown key 'tokns' in the sweep, expected one of study, models, device, "
        "dtypes, activations, tokens, tp, routing, seeds, variants, baseline, tune, tiles, measure, "
-       "serving "
-       "(did you mean 'tokens'?)"},
+       "serving, without_fp8 (did you mean 'tokens'?)"},
       {kHead + "tokens: [2]\n",
        "q.yaml:4:1: key 'tokens' is given twice, first at q.yaml:3:1, expected once"},
       {kHead + "variants: {gate: fused,\n  gate: separate}\n",
@@ -157,7 +156,8 @@ TEST_CASE("errors say where, what and what was expected") {
        "local, evolutionary, none"},
       {kHead + "tune: {budget: 5h}\n",
        "q.yaml:4:16: tune.budget is '5h', expected seconds (60s), minutes (2m), evaluations (200), "
-       "a share of the tiles (10%), or none"},
+       "a share of the tiles (10%), no_gain(50), none, or a list of these with none of a kind "
+       "twice"},
       {kHead + "measure: {min_rounds: 3}\n",
        "q.yaml:4:23: measure.min_rounds is '3', expected a whole number from 6 to 100000"},
       {kHead + "measure: {interval: 0.02}\n",

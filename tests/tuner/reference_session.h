@@ -51,6 +51,15 @@ class ReferenceSession : public Session {
     fault(step, choice, state_);
     return time_us(step, choice, calls++);
   }
+  // Devices that replay graphs run a step so, too; `graph_fault` as `fault`.
+  bool graphs = false;
+  std::function<void(const Choice&, RefState&)> graph_fault = [](const Choice&, RefState&) {};
+  bool replay_step(int step, const Choice& choice, int set) override {
+    if (!graphs) return false;
+    run_step(step, choice, set);
+    graph_fault(choice, state_);
+    return true;
+  }
   Matrix read(Buf id) const override { return state_[id]; }
   void write(Buf id, const Matrix& values) override { state_[id] = values; }
   void evict_caches() override {}

@@ -122,6 +122,30 @@ Tuned tune(Workbench& bench) {
 
 }  // namespace
 
+TEST_CASE("a worker is replaced after so many attempts, and on demand, and answers the same") {
+  const WorkerSpec spec{.command = {FSELAB_COMMAND, "worker", "--device", "fault:cpu?times=made",
+                                    "--parent", std::to_string(getpid())},
+                        .most_attempts = 4};
+  const auto few = open_worker(spec), many = worker("fault:cpu?times=made");
+  const Tuned a = tune(*few), b = tune(*many);
+  CHECK(to_text(a.best.tile) == to_text(b.best.tile));
+  REQUIRE(a.outcomes.size() == b.outcomes.size());
+  for (const auto& [choice, outcomes] : a.outcomes) {
+    CAPTURE(choice);
+    REQUIRE(outcomes.size() == b.outcomes.at(choice).size());
+    for (size_t i = 0; i < outcomes.size(); ++i) {
+      CHECK(outcomes[i].status == b.outcomes.at(choice)[i].status);
+      CHECK(outcomes[i].samples_us == b.outcomes.at(choice)[i].samples_us);
+      CHECK(outcomes[i].peak_bytes > 1 << 20);
+    }
+  }
+  Remote remote(worker("fault:cpu?times=made"));
+  const double before = remote.layer->run(remote.choices, 1, 1).layer_us;
+  CHECK(remote.bench->renew());
+  CHECK(remote.layer->run(remote.choices, 1, 1).layer_us == before);
+  CHECK_FALSE(open_workbench(open_backend("cpu"))->renew());
+}
+
 TEST_CASE("a worker answers what the same device in this process answers") {
   const std::string device = "fault:cpu?times=made";
   Remote here(open_workbench(open_backend(device))), there(worker(device));

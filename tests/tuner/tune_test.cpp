@@ -159,6 +159,28 @@ TEST_CASE("the fastest tile never wins when it is wrong for some routing only") 
   CHECK(ends == std::vector{Status::wrong});
 }
 
+TEST_CASE("the fastest tile never wins when it is wrong only when replayed from a graph") {
+  Bench bench;
+  bench.session.graphs = true;
+  bench.session.graph_fault = [&](const Choice& choice, RefState& state) {
+    if (bench.place(choice) == 2) state[Buf::h](0, 0) += 1;
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive})) != 2);
+  CHECK(std::any_of(bench.attempts.begin(), bench.attempts.end(), [](const AttemptRecord& a) {
+    return a.outcome.status == Status::wrong &&
+           a.outcome.reason.find("replayed from a graph: h[0,0]") == 0;
+  }));
+}
+
+TEST_CASE("every attempt at a step keeps the most memory in use") {
+  Bench bench;
+  bench.tune({.strategy = Strategy::exhaustive});
+  for (const AttemptRecord& a : bench.attempts) CHECK(a.outcome.peak_bytes > 1 << 20);
+  const auto stored = bench.store.step_attempts(step_key(bench.plan, bench.plan.steps[bench.step]),
+                                                bench.ledger.workload, bench.ledger.environment);
+  CHECK(stored.front().outcome.peak_bytes == bench.attempts.front().outcome.peak_bytes);
+}
+
 TEST_CASE("a kernel that cannot launch is an outcome, and the search goes on") {
   Bench bench;
   bench.session.fault = [&](int, const Choice& choice, RefState&) {

@@ -1,0 +1,28 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "experiments/workload_group.h"
+
+namespace fse {
+
+// One case on its way through its group, tuned and found right.
+struct Entry {
+  const CaseRecord* record = nullptr;
+  LayerPlan plan;
+  std::unique_ptr<LayerRunner> layer;
+  std::vector<Choice> choices;
+  std::vector<JointTrial> trials;
+  LayerCheck check;
+};
+
+// Measures the layers in interleaved rounds, the first of them once more as a control; then the
+// fastest and its baseline in a fresh process, where the device has one. Closes every case.
+void race_layers(RunContext&, std::vector<std::unique_ptr<Entry>>);
+
+// A layer attempt of a case, with what all of them share.
+AttemptRecord layer_attempt(const RunContext&, const Case&);
+void close_case(const RunContext&, const Case&, const AttemptRecord&);
+std::string label(const Case&);  // for people: model, dtype, tokens, variant
+
+}  // namespace fse
