@@ -63,7 +63,7 @@ Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   const int owned = p.tokens <= gpu::kOwnedTokens ? 1 : p.tokens <= 64 ? 2 : 0;
   Tile tile;
   for (int own : {owned, 0})
-    for (int warps : {16, 8})
+    for (int warps : {d.wave == 64 ? 8 : 16, 8})  // 16 x 64 lanes have 128 registers each: spills
       for (int ring : {3, 2})
         for (int columns : {own == 1 ? 8 : width, 8}) {
           tile = {{{"owned", own},

@@ -107,7 +107,8 @@ Tile stream_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   const int rows = !gate ? 16 : many && few == 8 ? 16 : few;  // a gate has few
   const int width = default_width(p, s.op);
   Tile tile;
-  for (int warps : {16, 8, 4})
+  // 16 waves of 64 lanes have 128 registers a lane, and spill.
+  for (int warps : {d.wave == 64 ? 8 : 16, 8, 4})
     for (int ring : {3, 2}) {
       tile = {{{"dependent", 0},
                {"dense", 0},
