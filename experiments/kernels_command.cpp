@@ -83,9 +83,9 @@ Tile chosen_tile(const KernelDef& def, const Place& at, const DeviceInfo& device
 
 std::unique_ptr<Jit> make_jit(const std::string& arch) {
   const BackendConfig config = backend_config();
-  return std::make_unique<Jit>(JitConfig{.headers = read_device_headers(config.device_dir),
-                                         .cache_dir = config.cache_dir},
-                               arch);
+  return std::make_unique<Jit>(
+      JitConfig{.headers = read_device_headers(config.device_dir), .cache_dir = config.cache_dir},
+      arch);
 }
 
 void print_instance(const KernelDef& def, const Place& at, const Tile& tile,

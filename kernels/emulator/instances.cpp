@@ -44,7 +44,8 @@ HostInstances::HostInstances(const BackendConfig& config, const std::string& arc
     : root_(fs::absolute(config.device_dir).parent_path().parent_path()),
       cache_dir_(config.cache_dir),
       temporary_(config.cache_dir.empty()),
-      // Contraction would round once where the device rounds twice; -g gives gdb its lines and values.
+      // Contraction would round once where the device rounds twice; -g gives gdb its lines and
+      // values.
       options_{FSELAB_HOST_COMPILER,
                "-std=gnu++20",
                "-O1",

@@ -8,7 +8,8 @@ namespace {
 // What the compilers make of the kernels does not depend on how fselab was built: not again under
 // the sanitizers.
 #ifndef __SANITIZE_ADDRESS__
-TEST_CASE("no kernel for gfx942 or gfx950 got worse than its committed assembly") {
+TEST_CASE("no kernel for gfx942 or gfx950 got worse than its committed assembly" *
+          doctest::test_suite("long")) {
   const TemporaryFolder folder;
   for (const std::string arch : {"gfx942", "gfx950"}) {
     CAPTURE(arch);

@@ -127,9 +127,12 @@ TEST_CASE("a run records what it measured, and repeats nothing") {
   CHECK(steps == 2 * (6 + 9));  // slot: gate to combine; mlp adds its two stages and the sum
   CHECK(bench.count("step_time WHERE n >= 6 AND lo_us <= median_us AND median_us <= hi_us "
                     "AND lo_us > 0 AND floor_us >= 0 AND bytes > 0") == steps);
+  // A step's tile is the fastest of the step, or was taken for the layer's sake.
   CHECK(bench.count("step_time t WHERE NOT EXISTS (SELECT 1 FROM winner w JOIN attempt a ON "
                     "a.id = w.attempt WHERE w.level = 'step' AND a.kernel = t.kernel "
-                    "AND a.tile = t.tile)") == 0);
+                    "AND a.tile = t.tile) AND NOT EXISTS (SELECT 1 FROM joint_trial j WHERE "
+                    "j.attempt = t.attempt AND j.step = t.step AND j.kernel = t.kernel AND "
+                    "j.tile = t.tile AND j.taken)") == 0);
   const int64_t attempts = bench.count("attempt"), samples = bench.count("sample");
   const Result again = bench.run(both);
   CHECK(again.exit_code == 0);

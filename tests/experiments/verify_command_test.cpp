@@ -113,7 +113,8 @@ constexpr bool kSlow = true;
 constexpr bool kSlow = false;
 #endif
 
-TEST_CASE("every golden layer passes on every emulated GPU, in every number format that it has") {
+TEST_CASE("every golden layer passes on every emulated GPU, in every number format that it has" *
+          doctest::test_suite("long")) {
   const TemporaryFolder folder;
   for (const std::string name : {"qwen3_next_fp8", "qwen3_next", "qwen2_moe", "qwen3_moe",
                                  "deepseek_v2", "deepseek_v3", "glm4_moe", "glm4_moe_fp8_ragged"}) {
