@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -165,6 +166,7 @@ TEST_CASE("a run ends with its own comparison, and every study can be reported a
 
 TEST_CASE("Ctrl-C stops with 4, and the same command goes on behind what is finished") {
   const Workbench bench;
+  std::signal(SIGHUP, SIG_DFL);  // under nohup its children would go on ignoring it
   const auto interrupt = [&](int signal, const std::function<bool(Command&)>& when) {
     const auto command = bench.start();
     REQUIRE(wait_for(*command, [&] { return when(*command); }));
