@@ -46,6 +46,12 @@ std::string hash_text(const std::string& text) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }
 
+bool same_workload(const Case& a, const Case& b) {
+  Case c = b;
+  c.variant = a.variant;
+  return canonical_text(a) == canonical_text(c);
+}
+
 std::string case_id(const Case& c) {
   return hash_text(canonical_text(c));
 }

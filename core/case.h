@@ -46,8 +46,9 @@ struct Case {
 
 // Every semantic field, one "key=value" per line: the same text means the same case.
 std::string canonical_text(const Case&);
-std::string weights_text(const Case&);      // the same text means the same drawn weights
-std::string case_id(const Case&);           // 16 hex digits of XXH3-64 over canonical_text
-std::string hash_text(const std::string&);  // the same hash for any text: step keys, plan hashes
+std::string weights_text(const Case&);         // the same text means the same drawn weights
+bool same_workload(const Case&, const Case&);  // they differ in their variant at most
+std::string case_id(const Case&);              // 16 hex digits of XXH3-64 over canonical_text
+std::string hash_text(const std::string&);     // the same hash for any text: step keys, plan hashes
 
 }  // namespace fse

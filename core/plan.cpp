@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "core/case.h"
 #include "core/error.h"
 #include "core/phases.h"
 #include "core/weights.h"
@@ -248,6 +249,10 @@ LayerPlan make_plan(const LayerSpec& layer, const Shard& shard, const Variant& v
   share_threads(plan, device);
   declare_buffers(plan, device);
   return plan;
+}
+
+LayerPlan make_plan(const Case& c, const DeviceInfo& device) {
+  return make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, device);
 }
 
 namespace {

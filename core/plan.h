@@ -8,6 +8,8 @@
 
 namespace fse {
 
+struct Case;  // core/case.h
+
 // Everything a layer passes from step to step. P = tokens * choices pairs; choices = top_k routed
 // experts per token, plus the slots where the shared expert is a slot. On devices with
 // `half_activations` x, h, y, shared_h, shared_out and out are 16 bit: f16 in f16 layers, else
@@ -127,6 +129,7 @@ struct LayerPlan {
 
 // Throws Refused with every reason of check() where the combination is not legal on the device.
 LayerPlan make_plan(const LayerSpec&, const Shard&, const Variant&, int tokens, const DeviceInfo&);
+LayerPlan make_plan(const Case&, const DeviceInfo&);  // of the rank that is measured
 
 // The steps of the plan, op `layer` taken apart: what it computes is what these compute in turn.
 // The plan's own steps where it has no such op.

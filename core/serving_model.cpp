@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 #include "core/strict_json.h"
 
 namespace fse {
@@ -119,10 +118,7 @@ double percentile(std::vector<double> values, double share) {
 }  // namespace
 
 ModelShape read_model_shape(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  const nlohmann::json c = parse_strict_json(text.str(), file.string(), 16);
+  const nlohmann::json c = parse_strict_json(read_file(file).value_or(""), file.string(), 16);
   if (c.contains("index_topk") && !c["index_topk"].is_null())
     throw Refused(
         fmt::format("{}: index_topk: attention to chosen tokens only is not modelled in serving",

@@ -135,7 +135,8 @@ std::map<std::string, int> Store::deaths(int64_t environment) const {
                    "reason NOT LIKE 'interrupted: %' GROUP BY kernel, tile",
                    {environment});
     while (q.executeStep())
-      all[text(q, "kernel") + " " + text(q, "tile")] = static_cast<int>(integer(q, "deaths"));
+      all[choice_text(text(q, "kernel"), tile_from_text(text(q, "tile")))] =
+          static_cast<int>(integer(q, "deaths"));
     return all;
   });
 }

@@ -13,6 +13,10 @@ int Tile::at(const std::string& axis) const {
   throw std::logic_error("tile has no axis '" + axis + "': " + to_text(*this));
 }
 
+std::string choice_text(const std::string& kernel, const Tile& tile) {
+  return tile.axes.empty() ? kernel : kernel + " " + to_text(tile);
+}
+
 std::string to_text(const Tile& tile) {
   std::string text;
   for (const auto& [name, value] : tile.axes)

@@ -13,6 +13,8 @@ struct Tile {
   bool operator==(const Tile&) const = default;
 };
 
+// What ran, by name: "cpu.combine threads=0 cols=256"; the kernel alone for no axes.
+std::string choice_text(const std::string& kernel, const Tile&);
 std::string to_text(const Tile&);              // "rows=4 depth=512 threads=2"; "" for no axes
 Tile tile_from_text(const std::string& text);  // throws Error(data) on malformed text
 

@@ -138,8 +138,7 @@ void decode(benchmark::State& state, Bench& bench, DType dtype) {
   std::string label;
   for (size_t i = 0; i < plan.steps.size(); ++i)
     if (choices[i].tile.axes.size() > 2)
-      label += plan.steps[i].name + "[" + choices[i].kernel->name + " " + to_text(choices[i].tile) +
-               "] ";
+      label += plan.steps[i].name + "[" + to_text(choices[i]) + "] ";
   state.SetLabel(label);
 }
 

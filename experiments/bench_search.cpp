@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 #include "core/statistics.h"
 #include "tuner/recorded_step.h"
 #include "tuner/search.h"
@@ -26,9 +25,7 @@ Summary evaluations(const RecordedSpace& recorded, SearchMethod method) {
 
 RecordedSpace read_space(const std::string& file) {
   if (file.ends_with(".gz")) return space_of(read_recorded_step(file));
-  std::ostringstream text;
-  text << std::ifstream(file, std::ios::binary).rdbuf();
-  return read_recorded_space(text.str(), file);
+  return read_recorded_space(read_file(file).value_or(""), file);
 }
 
 void print_space(const std::string& file) {

@@ -55,7 +55,7 @@ void add_search(const std::vector<AttemptRecord>& tried, const std::string& defa
                 CertifiedStep& step) {
   for (const AttemptRecord& a : tried) {
     if (a.outcome.status != Status::measured) continue;
-    const std::string choice = a.kernel + " " + to_text(a.tile);
+    const std::string choice = choice_text(a.kernel, a.tile);
     const bool own = a.kernel == step.kernel && to_text(a.tile) == step.tile;
     if (own) step.tuned_us = a.time_us.median;
     if (choice == default_choice) step.default_us = a.time_us.median;
@@ -69,8 +69,7 @@ void add_search(const std::vector<AttemptRecord>& tried, const std::string& defa
 std::vector<CertifiedStep> steps_of(const Store& store, const DispatchLayer& l,
                                     int64_t environment) {
   const DeviceInfo device = store.environment(environment).device;
-  const LayerPlan plan = make_plan(l.spec.layer, measured_shard(l.spec.layer, l.spec.tp),
-                                   l.spec.variant, l.spec.tokens, device);
+  const LayerPlan plan = make_plan(l.spec, device);
   const std::vector<Choice> defaults = default_choices(plan, device);
   std::vector<CertifiedStep> steps;
   for (size_t i = 0; i < l.attempt.steps.size(); ++i) {
@@ -82,7 +81,7 @@ std::vector<CertifiedStep> steps_of(const Store& store, const DispatchLayer& l,
     if (i < plan.steps.size() && plan.steps[i].name == ran.step)
       add_search(
           store.step_attempts(step_key(plan, plan.steps[i]), l.attempt.workload, environment),
-          defaults[i].kernel->name + " " + to_text(defaults[i].tile), step);
+          to_text(defaults[i]), step);
     steps.push_back(std::move(step));
   }
   return steps;
@@ -107,11 +106,8 @@ CertifiedClaim claim_of(const Store& store, const std::string& against, const Di
 }
 
 std::optional<std::string> baseline_id(const Store& store, int64_t study, const Case& winner) {
-  for (const CaseRecord& c : store.cases(study)) {
-    Case other = c.spec;
-    other.variant = winner.variant;
-    if (c.baseline && case_id(other) == case_id(winner)) return case_id(c.spec);
-  }
+  for (const CaseRecord& c : store.cases(study))
+    if (c.baseline && same_workload(c.spec, winner)) return case_id(c.spec);
   return std::nullopt;
 }
 

@@ -18,13 +18,11 @@
 #include "core/nearest.h"
 #include "core/strict_json.h"
 #include "core/version.h"
-#include "experiments/assembly_command.h"
 #include "experiments/capabilities.h"
+#include "experiments/cli_kernels.h"
 #include "experiments/cli_simulate.h"
 #include "experiments/completion.h"
 #include "experiments/db_command.h"
-#include "experiments/inventory.h"
-#include "experiments/kernels_command.h"
 #include "experiments/paths.h"
 #include "experiments/plan_sweep.h"
 #include "experiments/record_command.h"
@@ -71,9 +69,6 @@ struct Request {
   std::vector<std::string> overrides, deadlines;
   bool steps = false, quiet = false, in_process = false;
   int parent = 0;
-  ShowOptions show;
-  CompileOptions compile;
-  AssemblyOptions assembly;
   ReportOptions report;
   RecordOptions record;
   std::function<int()> action;
@@ -232,76 +227,6 @@ void add_capabilities(CLI::App& app, Request& request) {
   });
 }
 
-void add_kernel_subject(CLI::App& command, KernelSubject& subject) {
-  command.add_option("--model", subject.model, "A preset's name or a Hugging Face config.json")
-      ->capture_default_str();
-  command.add_option("--dtype", subject.dtype, "bf16 | f16 | fp8_block128 | f32")
-      ->capture_default_str();
-  command.add_option("--tokens", subject.tokens, "Rows in the batch")->capture_default_str();
-  command.add_option("--arch,--device", subject.arch, "GPU kernels: sm_90, gfx90a, gfx942, ...")
-      ->capture_default_str();
-}
-
-void add_kernel_assembly(CLI::App& kernels, Request& request) {
-  CLI::App* command = kernels.add_subcommand(
-      "assembly", "Compile default tiles and a sample for gfx942 or gfx950, and read the assembly");
-  command->add_option("--arch,--device", request.assembly.arch, "gfx942 or gfx950")
-      ->capture_default_str();
-  command->add_flag("--check", request.assembly.check,
-                    "Compare with configs/assembly; exit 1 where something got worse");
-  command->callback(
-      [&] { request.action = [&] { return run_assembly(request.assembly, configs_dir()); }; });
-}
-
-void add_kernel_show(CLI::App& kernels, Request& request) {
-  CLI::App* show = kernels.add_subcommand("show", "One kernel: its axes, tiles and an instance");
-  show->add_option("kernel", request.show.kernel, "Its name, as kernels ls prints it")->required();
-  add_kernel_subject(*show, request.show.subject);
-  show->add_option("--tile", request.show.subject.tile, "Axes to change: 'warps=8 ring=3'");
-  show->add_flag("--tiles", request.show.tiles, "Also every legal tile, the default first");
-  show->add_flag("--source", request.show.source, "Also its device header");
-  show->add_flag("--assembly", request.show.assembly, "Also its instructions");
-  show->callback([&] {
-    request.action = [&] {
-      show_kernel(request.show, configs_dir());
-      return 0;
-    };
-  });
-}
-
-void add_kernel_compile(CLI::App& kernels, Request& request) {
-  CLI::App* compile = kernels.add_subcommand(
-      "compile", "Compile a layer's GPU kernels; needs NVRTC or hipRTC, not a GPU");
-  add_kernel_subject(*compile, request.compile.subject);
-  compile->add_flag("--all", request.compile.all_tiles, "Every legal tile, not the default ones");
-  compile->callback(
-      [&] { request.action = [&] { return compile_kernels(request.compile, configs_dir()); }; });
-}
-
-void add_inventory(CLI::App& app, Request& request) {
-  CLI::App* devices = app.add_subcommand("devices", "The devices of this machine");
-  devices->footer("Example: fselab devices");
-  devices->callback([&] {
-    request.action = [] {
-      print_devices();
-      return 0;
-    };
-  });
-  CLI::App* kernels = app.add_subcommand("kernels", "The catalogue of kernels and their tiles");
-  kernels->require_subcommand(1);
-  CLI::App* list = kernels->add_subcommand("ls", "Every kernel: its op, device, axes and values");
-  kernels->footer("Example: fselab kernels show hip.topk --arch gfx90a");
-  add_kernel_show(*kernels, request);
-  add_kernel_assembly(*kernels, request);
-  add_kernel_compile(*kernels, request);
-  list->callback([&] {
-    request.action = [] {
-      print_kernels();
-      return 0;
-    };
-  });
-}
-
 void add_report(CLI::App& app, Request& request) {
   CLI::App* command =
       app.add_subcommand("report", "Compare the variants of a study that a database holds");
@@ -392,7 +317,7 @@ int parse_and_run(int argc, char** argv) {
   add_capabilities(app, request);
   add_db_command(app, [&](std::function<int()> action) { request.action = std::move(action); });
   add_report(app, request);
-  add_inventory(app, request);
+  add_inventory(app, request.action);
   add_completion(app, request.action);
   require_known_command(app, argc, argv);
   request.command = typed_command(argc, argv);

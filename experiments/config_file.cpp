@@ -4,11 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "core/error.h"
 #include "core/nearest.h"
+#include "core/read_file.h"
 #include "core/strict_json.h"
 #include "experiments/yaml_reader.h"
 
@@ -29,10 +28,7 @@ fs::path find_config(const std::string& name, const std::string& missing, const 
 }
 
 std::string read_config(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return text.str();
+  return read_file(file).value_or("");
 }
 
 const YamlNode& need(const YamlNode& map, const std::string& key, const std::string& of) {

@@ -28,12 +28,6 @@ constexpr double kCandidateSeconds = 4e-3;
 constexpr double kInputsVerified = 3;     // the workload's first and two hostile ones
 constexpr double kCeilingsSeconds = 0.5;  // measured once after every workload
 
-bool same_workload(const Case& a, const Case& b) {
-  Case c = b;
-  c.variant = a.variant;
-  return canonical_text(a) == canonical_text(c);
-}
-
 // Rows per expert of one drawn batch. Large batches are drawn in part and scaled: their loads are
 // near their means.
 Load draw_load(const Case& spec) {

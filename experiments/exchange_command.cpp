@@ -4,11 +4,10 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <sstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 #include "core/strict_json.h"
 #include "experiments/certificate.h"
 #include "experiments/dispatch_command.h"
@@ -28,14 +27,12 @@ struct Exchange {
   bool strict = false, certificate = false;
 };
 
-std::string read_file(const std::string& file) {
+std::string table_text(const std::string& file) {
   if (!std::filesystem::is_regular_file(file))
     fail_usage(fmt::format("{}: no such file, expected a table to import", file));
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) throw Error(ErrorKind::environment, file + ": cannot be read");
-  return text.str();
+  const std::optional<std::string> text = read_file(file);
+  if (!text) throw Error(ErrorKind::environment, file + ": cannot be read");
+  return *text;
 }
 
 void print_findings(const ForeignTable& table) {
@@ -59,7 +56,7 @@ void print_findings(const ForeignTable& table) {
 int import_file(const Exchange& asked) {
   const std::string base = std::filesystem::path(asked.file).filename().string();
   const ForeignTable table =
-      read_foreign(read_file(asked.file), asked.name.empty() ? base : asked.name);
+      read_foreign(table_text(asked.file), asked.name.empty() ? base : asked.name);
   print_findings(table);
   if (asked.strict && !table.duplicates.empty()) {
     fmt::print(stderr, "fselab: {}: duplicates, nothing was written (--strict)\n", asked.file);

@@ -228,8 +228,7 @@ class Expander {
     reasons.insert(reasons.end(), routing_why.begin(), routing_why.end());
     // Not every kernel takes every shape; a simulated device has none at all.
     if (reasons.empty() && device_.kind != "sim") {
-      const LayerPlan plan =
-          make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, device_);
+      const LayerPlan plan = make_plan(c, device_);
       if (const std::string why = missing_kernel(plan, device_); !why.empty())
         reasons.push_back((c.variant.experts == Experts::fused ? "experts=fused: " : "") + why);
     }

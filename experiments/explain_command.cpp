@@ -119,8 +119,7 @@ Explained explain_measured(const ExplainOptions& options, const fs::path& config
   const AttemptRecord& attempt = found.attempt;
   const DeviceModel device = options.model.empty() ? model_of(found.environment, attempt, configs)
                                                    : find_device_model(options.model, configs);
-  const LayerPlan plan = make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens,
-                                   found.environment.device);
+  const LayerPlan plan = make_plan(c, found.environment.device);
   const Summary& us = attempt.time_us;
   const bool interval = std::isfinite(us.lo) && std::isfinite(us.hi);
   const Interval total = interval ? Interval{us.lo, us.hi} : Interval{us.median, us.median};
@@ -147,8 +146,7 @@ Explained explain_simulated(const ExplainOptions& options, const fs::path& confi
     if (record.state == CaseState::pending) cases.push_back(record.spec);
   const Case c =
       choose(cases, options.id, "fselab simulate SWEEP lists those of the sweep, with their ids");
-  const LayerPlan plan =
-      make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, info);
+  const LayerPlan plan = make_plan(c, info);
   const BatchLoad batch = batch_of(plan, device, c, {});
   const double us = end_us(layer_cost(plan, device, batch));
   return {.spec = c,

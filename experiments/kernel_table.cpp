@@ -3,12 +3,11 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
-#include <sstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 #include "experiments/yaml_reader.h"
 #include "tuner/exchange.h"
 
@@ -67,11 +66,9 @@ void mark_doubtful(std::vector<KernelRow>& rows) {
 }  // namespace
 
 std::vector<KernelRow> read_kernel_table(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) fail_usage(fmt::format("{}: cannot be read, expected a table", file.string()));
-  std::ostringstream text;
-  text << stream.rdbuf();
-  const ForeignTable table = read_foreign(text.str(), file.filename().string());
+  const std::optional<std::string> text = read_file(file);
+  if (!text) fail_usage(fmt::format("{}: cannot be read, expected a table", file.string()));
+  const ForeignTable table = read_foreign(*text, file.filename().string());
   if (table.format != ExchangeFormat::aiter)
     fail_data(fmt::format("{}: not a table of AITER's tuned_fmoe columns", file.string()));
   const Cells columns = nlohmann::json::parse(table.header).at("columns").get<Cells>();

@@ -32,17 +32,12 @@ Choice choice_of(const std::string& kernel, const Tile& tile, int64_t attempt) {
                   attempt, kernel));
 }
 
-LayerPlan plan_of(const Case& spec, const DeviceInfo& device) {
-  return make_plan(spec.layer, measured_shard(spec.layer, spec.tp), spec.variant, spec.tokens,
-                   device);
-}
-
 // A step's attempt belongs to no case: any case of its study and workload that has the step will
 // do, because all of them give it the same work.
 Subject find_step(const Store& store, const Store::StoredAttempt& found, const DeviceInfo& device) {
   for (const CaseRecord& c : store.cases(found.study)) {
     if (c.state == CaseState::refused || workload_key(c.spec) != found.record.workload) continue;
-    LayerPlan plan = plan_of(c.spec, device);
+    LayerPlan plan = make_plan(c.spec, device);
     for (size_t i = 0; i < plan.steps.size(); ++i)
       if (step_key(plan, plan.steps[i]) == found.record.step_key)
         return {.spec = c.spec, .plan = std::move(plan), .step = i};
@@ -56,7 +51,7 @@ Subject find_layer(const Store& store, const Store::StoredAttempt& found,
   const AttemptRecord& a = found.record;
   for (const CaseRecord& c : store.cases(found.study)) {
     if (case_id(c.spec) != a.case_id) continue;
-    Subject subject{.spec = c.spec, .plan = plan_of(c.spec, device), .step = {}};
+    Subject subject{.spec = c.spec, .plan = make_plan(c.spec, device), .step = {}};
     const bool same = std::equal(
         a.steps.begin(), a.steps.end(), subject.plan.steps.begin(), subject.plan.steps.end(),
         [](const StepTime& was, const Step& is) { return was.step == is.name; });
@@ -117,10 +112,6 @@ Outcome measure_again(Workbench& bench, const Subject& subject, const AttemptRec
   }
 }
 
-Cell cell(double value) {
-  return std::isfinite(value) ? Cell{value} : Cell{};
-}
-
 Grid side_by_side(const Subject& subject, const AttemptRecord& was, const Environment& then,
                   const Outcome& now, const DeviceInfo& device) {
   const Summary time = summarize(now.samples_us);
@@ -130,7 +121,7 @@ Grid side_by_side(const Subject& subject, const AttemptRecord& was, const Enviro
     grid.rows.push_back({std::string(what), std::move(recorded), std::move(current)});
   };
   const std::string what = subject.step
-                               ? was.step_key + ": " + was.kernel + " " + to_text(was.tile)
+                               ? was.step_key + ": " + choice_text(was.kernel, was.tile)
                                : fmt::format("{} tokens={} {}", subject.spec.layer.model,
                                              subject.spec.tokens, to_label(subject.spec.variant));
   add("what", what, what);

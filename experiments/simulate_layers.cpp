@@ -6,25 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/layer_cost.h"
-#include "core/routing_prior.h"
-#include "core/uncertainty.h"
+#include "reports/prediction.h"
 
 namespace fse {
 namespace {
-
-struct Predicted {
-  double us = 0;
-  Interval interval;
-};
-
-Predicted predict(const Case& c, const DeviceModel& device, const DeviceInfo& info) {
-  const LayerPlan plan =
-      make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, info);
-  const RoutingPrior prior = prior_of(c.routing, c.layer.routing);
-  const auto us = [&](const DeviceModel& d) { return layer_us(plan, d, prior); };
-  return {us(device), time_interval(device, us)};
-}
 
 // All that two variants of one workload share.
 std::string workload_of(Case c) {
@@ -33,7 +18,7 @@ std::string workload_of(Case c) {
   return canonical_text(c);
 }
 
-void print_row(const Case& c, const Predicted& p, double baseline_us, bool json) {
+void print_row(const Case& c, const LayerPrediction& p, double baseline_us, bool json) {
   const double gain = baseline_us > 0 ? (baseline_us / p.us - 1) * 100 : 0;
   if (json) {
     const nlohmann::ordered_json row{{"case", case_id(c)},
@@ -44,8 +29,8 @@ void print_row(const Case& c, const Predicted& p, double baseline_us, bool json)
                                      {"tokens", c.tokens},
                                      {"variant", to_label(c.variant)},
                                      {"layer_time_us", p.us},
-                                     {"low_us", p.interval.low},
-                                     {"high_us", p.interval.high},
+                                     {"low_us", p.low_us},
+                                     {"high_us", p.high_us},
                                      {"baseline_us", baseline_us},
                                      {"gain_percent", gain}};
     fmt::print("{}\n", row.dump());
@@ -55,8 +40,8 @@ void print_row(const Case& c, const Predicted& p, double baseline_us, bool json)
       "{:.8} {:<24} {:<12} {:>3} {:<10} {:>6}  {:<40} {:>9.1f} [{:.1f}, {:.1f}] {:>+7.1f} "
       "{:>+6.1f}\n",
       case_id(c), c.layer.model, to_name(c.layer.dtype), c.tp, to_text(c.routing), c.tokens,
-      to_label(c.variant), p.us, p.interval.low, p.interval.high,
-      baseline_us > 0 ? p.us - baseline_us : 0, gain);
+      to_label(c.variant), p.us, p.low_us, p.high_us, baseline_us > 0 ? p.us - baseline_us : 0,
+      gain);
 }
 
 }  // namespace
@@ -77,7 +62,7 @@ void simulate_layers(const SweepSpec& spec, const DeviceModel& device,
   std::map<std::string, double> baselines;
   for (const CaseRecord& record : expansion.cases)
     if (record.baseline && record.state == CaseState::pending)
-      baselines[workload_of(record.spec)] = predict(record.spec, device, info).us;
+      baselines[workload_of(record.spec)] = predict(record.spec, info, device).us;
   if (!json)
     fmt::print(
         "Predicted, not measured. Columns: case, model, dtype, tp, routing, tokens, variant, "
@@ -85,7 +70,7 @@ void simulate_layers(const SweepSpec& spec, const DeviceModel& device,
   for (const CaseRecord& record : expansion.cases) {
     if (record.state != CaseState::pending) continue;
     const auto found = baselines.find(workload_of(record.spec));
-    print_row(record.spec, predict(record.spec, device, info),
+    print_row(record.spec, predict(record.spec, info, device),
               found == baselines.end() ? 0 : found->second, json);
   }
 }

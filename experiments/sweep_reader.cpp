@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "core/nearest.h"
+#include "core/read_file.h"
 #include "experiments/yaml_reader.h"
 
 namespace fse {
@@ -29,13 +28,12 @@ RoutingDistribution read_trace(const YamlNode& node, const fs::path& folder) {
   const std::string text = read_text(file, "routing.trace", "a safetensors file with topk_ids");
   RoutingDistribution routing{.kind = RoutingKind::trace, .trace = resolve(file, text, folder)};
   std::error_code error;
-  std::ifstream stream(routing.trace, std::ios::binary);
-  if (!fs::is_regular_file(routing.trace, error) || !stream)
+  const bool regular = fs::is_regular_file(routing.trace, error);
+  const std::optional<std::string> content = regular ? read_file(routing.trace) : std::nullopt;
+  if (!content)
     fail_value(file, "routing.trace",
                fmt::format("a file that can be read, found none at {}", routing.trace.string()));
-  std::ostringstream content;
-  content << stream.rdbuf();
-  routing.trace_hash = hash_text(content.str());
+  routing.trace_hash = hash_text(*content);
   return routing;
 }
 

@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <sstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 #include "experiments/yaml_reader.h"
 
 namespace fse {
@@ -18,12 +17,10 @@ namespace fs = std::filesystem;
 constexpr std::array<std::string_view, 5> kMetrics = {"mape", "gain_mean", "gain_worst", "sign",
                                                       "coverage"};
 
-YamlNode read_file(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) fail_usage(fmt::format("{}: cannot be read", file.string()));
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return parse_yaml(text.str(), file.string());
+YamlNode yaml_of(const fs::path& file) {
+  const std::optional<std::string> text = read_file(file);
+  if (!text) fail_usage(fmt::format("{}: cannot be read", file.string()));
+  return parse_yaml(*text, file.string());
 }
 
 const YamlNode& need(const YamlNode& map, const std::string& key) {
@@ -192,15 +189,15 @@ bool at_most(const std::string& metric) {
 
 ValidationSpec read_validation(const fs::path& folder) {
   ValidationSpec spec;
-  const YamlNode studies = read_file(folder / "serving.yaml");
+  const YamlNode studies = yaml_of(folder / "serving.yaml");
   require_map(studies, "serving.yaml", {"studies"});
   for (const YamlNode& node : read_list(need(studies, "studies"), "studies"))
     spec.studies.push_back(read_study(node));
-  const YamlNode layers = read_file(folder / "layers.yaml");
+  const YamlNode layers = yaml_of(folder / "layers.yaml");
   require_map(layers, "layers.yaml", {"studies"});
   for (const YamlNode& node : read_list(need(layers, "studies"), "studies"))
     spec.layers.push_back(read_layer_study(node));
-  const YamlNode splits = read_file(folder / "splits.yaml");
+  const YamlNode splits = yaml_of(folder / "splits.yaml");
   require_map(splits, "splits.yaml", {"frozen", "splits", "moved"});
   spec.frozen = text_of(splits, "frozen");
   for (const YamlNode& node : read_list(need(splits, "splits"), "splits")) {

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 #include "core/strict_json.h"
 #include "experiments/certificate.h"
 #include "experiments/freshness.h"
@@ -32,12 +31,10 @@ struct Entrant {
   bool wrong = false;
 };
 
-std::string read_file(const std::string& file) {
+std::string certificate_text(const std::string& file) {
   if (!std::filesystem::is_regular_file(file))
     fail_usage(fmt::format("{}: no such file, expected a certificate", file));
-  std::ostringstream text;
-  text << std::ifstream(file, std::ios::binary).rdbuf();
-  return text.str();
+  return read_file(file).value_or("");
 }
 
 LayerPlan plan_of(const Certificate& c, const Variant& variant, const DeviceInfo& device) {
@@ -92,11 +89,7 @@ std::vector<Entrant> entrants_of(const Certificate& c, const DeviceInfo& device)
     all.back().claim = &claim;
   }
   Entrant plain = entrant_of(c, "default tiles", c.spec.variant, nullptr, device);
-  const bool same = std::equal(
-      plain.choices.begin(), plain.choices.end(), all.front().choices.begin(),
-      all.front().choices.end(),
-      [](const Choice& a, const Choice& b) { return a.kernel == b.kernel && a.tile == b.tile; });
-  if (!same) all.push_back(std::move(plain));
+  if (plain.choices != all.front().choices) all.push_back(std::move(plain));
   return all;
 }
 
@@ -137,10 +130,6 @@ Race race(std::vector<Entrant>& all, const Certificate& c, int rounds) {
   }
   if (!measured.back().failure) found.control_us = measured.back().layer_us;
   return found;
-}
-
-Cell cell(double value) {
-  return std::isfinite(value) ? Cell{value} : Cell{};
 }
 
 std::string ratio_text(const Summary& ratio) {
@@ -260,7 +249,7 @@ CertificateVerdict judge_claims(std::span<const CheckedClaim> claims) {
 }
 
 int verify_certificate(const CertificateOptions& options) {
-  const Certificate c = read_certificate(read_file(options.file), options.file);
+  const Certificate c = read_certificate(certificate_text(options.file), options.file);
   require_possible(c, options.file);
   const auto bench =
       open_device_in_worker(options.device == "auto" ? c.device.name : options.device, Deadlines{});

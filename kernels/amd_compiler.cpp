@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 #include "kernels/assembly.h"
 #include "kernels/emulator/program.h"
 
@@ -36,7 +37,7 @@ std::string version_of(const std::vector<std::string>& command, const std::strin
   std::vector<std::string> words = command;
   words.push_back("--version");
   const int status = run_program(words, 1, log);
-  const std::string text = read_text(log);
+  const std::string text = read_file(log).value_or("");
   fs::remove_all(folder);
   if (status != 0) missing(arch, how);
   return text.substr(0, text.find('\n'));
@@ -99,7 +100,7 @@ std::string assembly_of(const AmdCompiler& compiler, const JitRequest& request) 
   std::vector<std::string> words = compiler.words;
   words.insert(words.end(), {input.string(), "-o", output.string()});
   const int status = run_program(words, 2, log);
-  const std::string messages = read_text(log), text = read_text(output);
+  const std::string messages = read_file(log).value_or(""), text = read_file(output).value_or("");
   fs::remove_all(folder);
   if (status != 0)
     throw Error(ErrorKind::environment,

@@ -31,6 +31,10 @@ void for_each_point(const std::vector<Axis>& axes, Tile& tile, const Use& use) {
 
 }  // namespace
 
+std::string to_text(const Choice& choice) {
+  return choice.kernel ? choice_text(choice.kernel->name, choice.tile) : "";
+}
+
 std::span<const KernelDef> catalog() {
   static const std::vector<KernelDef> kAll = all_kernels();
   return kAll;

@@ -63,7 +63,9 @@ std::string missing_kernel(const LayerPlan&, const DeviceInfo&);
 struct Choice {
   const KernelDef* kernel = nullptr;
   Tile tile;
+  bool operator==(const Choice&) const = default;
 };
+std::string to_text(const Choice&);  // as choice_text(); "" without a kernel
 // The default kernel and tile of every step, parallel to plan.steps: the first row whose default
 // tile fits.
 std::vector<Choice> default_choices(const LayerPlan&, const DeviceInfo&);

@@ -126,10 +126,6 @@ std::map<std::string, Case> cases_by_id(const Store& store) {
   return all;
 }
 
-Cell cell(double value) {
-  return std::isfinite(value) ? Cell{value} : Cell{};
-}
-
 std::string xml(const std::string& text) {
   std::string out;
   for (const char c : printable(text))

@@ -4,12 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/strict_json.h"
 #include "reports/table.h"
 
 namespace fse {
+
+Cell cell(double value) {
+  return std::isfinite(value) ? Cell{value} : Cell{};
+}
 
 namespace {
 

@@ -12,6 +12,7 @@ namespace fse {
 
 // Rows as a query gave them. Column names are part of what scripts rely on.
 using Cell = std::variant<std::monostate, int64_t, double, std::string>;
+Cell cell(double);  // NULL for what is no number
 struct Grid {
   std::vector<std::string> columns;
   std::vector<std::vector<Cell>> rows;

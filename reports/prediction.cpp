@@ -5,19 +5,13 @@
 #include <cmath>
 
 #include "core/plan.h"
+#include "core/routing_prior.h"
 #include "core/uncertainty.h"
 #include "reports/table.h"
 
 namespace fse {
 
 namespace {
-
-std::optional<RoutingPrior> prior_of(const RoutingDistribution& routing) {
-  if (routing.kind == RoutingKind::uniform) return RoutingPrior{};
-  if (routing.kind == RoutingKind::zipf)
-    return RoutingPrior{.kind = PriorKind::zipf, .parameter = routing.parameter, .counts = {}};
-  return {};
-}
 
 const DeviceInfo* device_of(const ReportData& data, const Case& c) {
   for (const Environment& e : data.environments)
@@ -59,20 +53,26 @@ Errors errors_of(const ReportData& data, const Series& series, Shared shared, co
 
 }  // namespace
 
+LayerPrediction predict(const Case& c, const DeviceInfo& device, const DeviceModel& model) {
+  const LayerPlan plan = make_plan(c, device);
+  const RoutingPrior prior = prior_of(c.routing, c.layer.routing);
+  const auto us = [&](const DeviceModel& d) { return layer_us(plan, d, prior); };
+  const Interval interval = time_interval(model, us);
+  return {.us = us(model),
+          .low_us = interval.low,
+          .high_us = interval.high,
+          .steps = layer_cost(plan, model, prior)};
+}
+
 std::optional<LayerPrediction> predict(const ReportData& data, const Case& c) {
   const auto model = data.models.find(c.device);
   const DeviceInfo* device = device_of(data, c);
-  const auto prior = prior_of(c.routing);
-  if (model == data.models.end() || device == nullptr || !prior) return {};
-  const LayerPlan plan =
-      make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, *device);
-  const auto us = [&](const DeviceModel& d) { return layer_us(plan, d, *prior); };
-  if (!(us(model->second) > 0)) return {};  // the model lacks a number that this layer needs
-  const Interval interval = time_interval(model->second, us);
-  return LayerPrediction{.us = us(model->second),
-                         .low_us = interval.low,
-                         .high_us = interval.high,
-                         .steps = layer_cost(plan, model->second, *prior)};
+  const bool drawn =
+      c.routing.kind == RoutingKind::dirichlet || c.routing.kind == RoutingKind::trace;
+  if (model == data.models.end() || device == nullptr || drawn) return {};
+  LayerPrediction predicted = predict(c, *device, model->second);
+  if (!(predicted.us > 0)) return {};  // the model lacks a number that this layer needs
+  return predicted;
 }
 
 std::string prediction_section(const ReportData& data, const Varying& say) {

@@ -13,7 +13,9 @@ struct LayerPrediction {
   double us = 0, low_us = 0, high_us = 0;  // 90 % interval
   std::vector<StepCost> steps;
 };
-// Nothing where the report knows no model of the device, or nobody the routing's loads: a trace.
+LayerPrediction predict(const Case&, const DeviceInfo&, const DeviceModel&);
+// Nothing where the report knows no model of the device, or the study's own draw decides the loads:
+// dirichlet and trace.
 std::optional<LayerPrediction> predict(const ReportData&, const Case&);
 
 // How far predictions are off, by workload: a chapter. "" where nothing can be predicted.

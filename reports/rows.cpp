@@ -14,10 +14,6 @@ namespace fse {
 
 namespace {
 
-Cell cell(double value) {
-  return std::isfinite(value) ? Cell{value} : Cell{};
-}
-
 template <class F>
 void for_each_variant(const ReportData& data, F visit) {
   for (const Series& series : data.series)

@@ -92,10 +92,6 @@ DispatchSamples compare_variants(const std::vector<DispatchLayer>& layers) {
   return all;
 }
 
-std::string choice_text(const std::string& kernel, const Tile& tile) {
-  return tile.axes.empty() ? kernel : kernel + " " + to_text(tile);
-}
-
 // A step's attempts at one workload: finals, where the same choice had been screened before, are
 // longer and in the same rounds; the others are compared by their screening. The first sample of
 // `times` of each choice is its screening, the last its finals.

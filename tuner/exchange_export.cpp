@@ -91,8 +91,7 @@ std::string torch_type(const LayerSpec& layer, bool activations) {
 
 // A kernel's name in a CSV without quotes.
 std::string cell_text(const StepTime& step) {
-  const std::string text =
-      step.tile.axes.empty() ? step.kernel : step.kernel + " " + to_text(step.tile);
+  const std::string text = choice_text(step.kernel, step.tile);
   check(text.find_first_of(",\"\r\n") == std::string::npos, "kernel names have no commas");
   return text;
 }

@@ -17,7 +17,7 @@ std::vector<AttemptRecord> timed_tiles(const LayerPlan& plan, const Step& step,
   for (AttemptRecord& a :
        ledger.store.step_attempts(step_key(plan, step), ledger.workload, ledger.environment))
     if (a.outcome.status == Status::measured && a.time_us.n >= kFewest)
-      latest[a.kernel + " " + to_text(a.tile)] = std::move(a);
+      latest[choice_text(a.kernel, a.tile)] = std::move(a);
   std::vector<AttemptRecord> timed;
   for (auto& [name, a] : latest) timed.push_back(std::move(a));
   return timed;

@@ -119,8 +119,7 @@ RecordedStep read_recorded_step(const std::filesystem::path& file) {
 
 RecordedPlan plan_of(const RecordedStep& r) {
   const Case& c = r.spec;
-  RecordedPlan found{
-      .plan = make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, r.device)};
+  RecordedPlan found{.plan = make_plan(c, r.device)};
   const auto& steps = found.plan.steps;
   while (found.step < steps.size() && steps[found.step].name != r.step) ++found.step;
   if (found.step == steps.size())

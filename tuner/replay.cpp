@@ -17,10 +17,6 @@ namespace {
 // One step's recorded tiles, by "KERNEL TILE".
 using Tiles = std::map<std::string, Outcome>;
 
-std::string text_of(const Choice& choice) {
-  return choice.kernel->name + " " + to_text(choice.tile);
-}
-
 // What a step's times depend on.
 std::string key_of(const LayerPlan& plan, const Step& step, const Case& spec) {
   return fmt::format("{} routing={} cache={} tp={}", step_key(plan, step), to_text(spec.routing),
@@ -28,9 +24,9 @@ std::string key_of(const LayerPlan& plan, const Step& step, const Case& spec) {
 }
 
 const Outcome& recorded(const Tiles& tiles, const Choice& choice) {
-  const auto found = tiles.find(text_of(choice));
+  const auto found = tiles.find(to_text(choice));
   if (found == tiles.end())
-    throw AttemptError(Status::illegal, text_of(choice) + " was not recorded", false);
+    throw AttemptError(Status::illegal, to_text(choice) + " was not recorded", false);
   const Outcome& outcome = found->second;
   if (outcome.status != Status::measured) throw AttemptError(outcome.status, outcome.reason, false);
   return outcome;
@@ -145,7 +141,7 @@ class ReplayWorkbench final : public Workbench {
     const RecordedPlan at = plan_of(r);
     Tiles& tiles = recordings_[key_of(at.plan, at.plan.steps[at.step], r.spec)];
     for (const RecordedTile& tile : r.tiles)
-      tiles.emplace(tile.kernel + " " + tile.tile, tile.outcome);
+      tiles.emplace(choice_text(tile.kernel, tile_from_text(tile.tile)), tile.outcome);
   }
 
   DeviceInfo device_;

@@ -27,7 +27,7 @@ Standing standing(const AttemptRecord& a, const AttemptRecord& incumbent) {
   for (size_t i = 0; i < std::min(us.size(), first.size()); ++i) ratios.push_back(us[i] / first[i]);
   const auto& needs = a.outcome.resources;
   return {median(ratios), percentile_90(us), needs ? needs->registers : 0,
-          a.kernel + " " + to_text(a.tile)};
+          choice_text(a.kernel, a.tile)};
 }
 
 }  // namespace

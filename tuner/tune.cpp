@@ -20,10 +20,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string choice_text(const Choice& c) {
-  return c.kernel->name + " " + to_text(c.tile);
-}
-
 // One search of one step.
 class Search {
  public:
@@ -38,7 +34,7 @@ class Search {
     for (const AttemptRecord& done :
          ledger_.store.step_attempts(key_, ledger_.workload, ledger_.environment))
       if (!was_interrupted(done.outcome))  // those are tried again
-        finished_[done.kernel + " " + to_text(done.tile)] = done;
+        finished_[choice_text(done.kernel, done.tile)] = done;
     deaths_ = ledger_.store.deaths(ledger_.environment);
   }
 
@@ -149,7 +145,7 @@ class Search {
   void told(const AttemptRecord& record) {
     control_.progress(record);
     if (record.outcome.status != Status::measured)
-      note_failure(record.kernel + " " + to_text(record.tile), record.outcome);
+      note_failure(choice_text(record.kernel, record.tile), record.outcome);
   }
 
   void note_failure(const std::string& what, const Outcome& outcome) {
@@ -160,7 +156,7 @@ class Search {
 
   void screen(const Choice& choice) {
     const bool is_default = screened_.empty() && first_failure_.empty();
-    if (const auto it = finished_.find(choice_text(choice)); it != finished_.end())
+    if (const auto it = finished_.find(to_text(choice)); it != finished_.end())
       return keep(choice, it->second.outcome, it->second.time_us.median, is_default);
     bench_.restore();
     AttemptRecord record = begin(choice);
@@ -173,7 +169,7 @@ class Search {
 
   // A tile that ended two workers, in whichever step, is not given a third.
   std::optional<Outcome> quarantined(const Choice& choice) const {
-    const auto it = deaths_.find(choice_text(choice));
+    const auto it = deaths_.find(to_text(choice));
     if (it == deaths_.end() || it->second < 2) return std::nullopt;
     return Outcome{.status = Status::illegal,
                    .reason = fmt::format("quarantined: it ended {} workers", it->second)};
@@ -185,7 +181,7 @@ class Search {
     if (outcome.status == Status::measured)
       screened_.push_back({choice, median_us, is_default});
     else
-      note_failure(choice_text(choice), outcome);
+      note_failure(to_text(choice), outcome);
   }
 
   Outcome attempt(const Choice& choice) {

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/outcome.h"
+#include "core/read_file.h"
 #include "kernels/emulator/program.h"
 #include "kernels/gpu/layer.h"
 
@@ -88,7 +89,7 @@ fs::path HostInstances::compile(const std::string& source) const {
   words.insert(words.end(), {"-I", root_.string(), input.string(), "-o", output.string(),
                              "-lstdc++", "-lm", "-lc", "-lgcc_s"});
   const int status = run_program(words, 2, log);
-  const std::string messages = read_text(log);
+  const std::string messages = read_file(log).value_or("");
   if (status != 0) {
     fs::remove_all(work);
     if (status == 127)

@@ -7,10 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <sstream>
 
 #include "core/error.h"
+#include "core/read_file.h"
 
 extern char** environ;
 
@@ -36,12 +36,6 @@ int run_program(const std::vector<std::string>& words, int channel, const fs::pa
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-std::string read_text(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
 fs::path temporary_folder() {
   std::string name = (fs::temp_directory_path() / "fselab-emulator-XXXXXX").string();
   if (!mkdtemp(name.data()))
@@ -58,7 +52,7 @@ std::string source_line(const void* code) {
   const fs::path folder = temporary_folder(), output = folder / "lines";
   run_program({"addr2line", "-i", "-e", library.dli_fname, fmt::format("{:#x}", offset)}, 1,
               output);
-  std::istringstream lines(read_text(output));
+  std::istringstream lines(read_file(output).value_or(""));
   fs::remove_all(folder);
   std::string found = "an unknown line";
   for (std::string line; std::getline(lines, line);) {

@@ -9,7 +9,6 @@ namespace fse {
 // error goes to a file: `channel` 1 or 2.
 int run_program(const std::vector<std::string>& words, int channel, const std::filesystem::path&);
 
-std::string read_text(const std::filesystem::path&);
 std::filesystem::path temporary_folder();
 
 // "dispatch.h:55", where an instruction of a loaded library comes from: of the functions that were

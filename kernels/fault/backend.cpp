@@ -16,11 +16,6 @@
 namespace fse {
 namespace {
 
-// "cpu.grouped_stage1.stream rows=4 depth=512": what a fault's words are looked for in.
-std::string text_of(const Choice& choice) {
-  return choice.kernel ? choice.kernel->name + " " + to_text(choice.tile) : std::string();
-}
-
 // An axis as a whole, rows=1 is not rows=16; of a kernel's name any part.
 bool holds(const std::string& choice, const std::string& word) {
   if (word.find('=') == std::string::npos) return choice.find(word) != std::string::npos;
@@ -109,14 +104,14 @@ class FaultSession final : public Session {
   // What the compiler reports is told when the kernel is run.
   void compile(int step, std::span<const Choice> soon) override {
     for (const Choice& choice : soon) try {
-        compile_once(text_of(choice));
+        compile_once(to_text(choice));
       } catch (const AttemptError&) {
       }
     below_->compile(step, soon);
   }
 
   double run_step(int step, const Choice& choice, int set) override {
-    const std::string text = text_of(choice);
+    const std::string text = to_text(choice);
     const std::vector<Failure> failures = before(text);
     const double time_us = below_->run_step(step, choice, set);
     for (const Failure failure : failures)
@@ -131,7 +126,7 @@ class FaultSession final : public Session {
 
   RunTimes run(std::span<const Choice> choices, int set) override {
     std::vector<std::vector<Failure>> failures;
-    for (const Choice& choice : choices) failures.push_back(before(text_of(choice)));
+    for (const Choice& choice : choices) failures.push_back(before(to_text(choice)));
     RunTimes times = below_->run(choices, set);
     if (injector_->made_times()) times = made_times(choices);
     for (size_t i = 0; i < choices.size(); ++i) {
@@ -156,7 +151,7 @@ class FaultSession final : public Session {
     RunTimes times;
     times.layer_us = plan_.tokens;
     for (const Choice& choice : choices) {
-      times.step_us.push_back(made_time_us(text_of(choice)));
+      times.step_us.push_back(made_time_us(to_text(choice)));
       times.layer_us += times.step_us.back();
     }
     return times;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "kernels/hip/capture.h"
 
 namespace fse {
 namespace {
@@ -33,8 +34,6 @@ class HipMicrobench final : public Microbench {
   }
   template <class Work>
   double time(const Work&);
-  template <class Work>
-  GraphExec capture(const Work&);
   void touch(hipStream_t, const LoadedKernel&, int64_t offset, bool dependent);
   void links(Chain, int count);
   void read(hipStream_t, int workgroups, int64_t offset, int64_t bytes, int rounds);
@@ -67,31 +66,7 @@ HipMicrobench::HipMicrobench(std::shared_ptr<HipDevice> device)
 
 template <class Work>
 double HipMicrobench::time(const Work& work) {
-  const hipStream_t stream = device_->main_stream();
-  FSE_GPU(hipEventRecord(from_.get(), stream));
-  work();
-  FSE_GPU(hipEventRecord(to_.get(), stream));
-  return elapsed_us(from_, to_);
-}
-
-template <class Work>
-GraphExec HipMicrobench::capture(const Work& work) {
-  const hipStream_t stream = device_->main_stream();
-  hipGraph_t graph = nullptr;
-  FSE_GPU(hipStreamBeginCapture(stream, hipStreamCaptureModeThreadLocal));
-  try {
-    work();
-  } catch (...) {  // a stream left in capture would fail everything after it
-    static_cast<void>(hipStreamEndCapture(stream, &graph));
-    if (graph) static_cast<void>(hipGraphDestroy(graph));
-    throw;
-  }
-  FSE_GPU(hipStreamEndCapture(stream, &graph));
-  hipGraphExec_t exec = nullptr;
-  const hipError_t error = instantiate(&exec, graph);
-  static_cast<void>(hipGraphDestroy(graph));
-  check_gpu(error, "instantiate(&exec, graph)");
-  return GraphExec(exec);
+  return timed_us(device_->main_stream(), from_, to_, work);
 }
 
 void HipMicrobench::touch(hipStream_t stream, const LoadedKernel& kernel, int64_t offset,
@@ -140,7 +115,7 @@ std::optional<double> HipMicrobench::chain_us(Chain chain, int count) {
   if (!graph) {
     links(chain, 2);  // outside any graph first: modules may load lazily
     FSE_GPU(hipStreamSynchronize(device_->main_stream()));
-    graph = capture([&] { links(chain, count); });
+    graph = capture(device_->main_stream(), [&] { links(chain, count); });
     FSE_GPU(hipGraphLaunch(graph.get(), device_->main_stream()));
   }
   return time([&] { FSE_GPU(hipGraphLaunch(graph.get(), device_->main_stream())); });

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/outcome.h"
+#include "kernels/hip/capture.h"
 #include "kernels/hip/convert.h"
 
 namespace fse {
@@ -12,10 +13,6 @@ namespace fse {
 namespace {
 
 constexpr double kBatchUs = 200;  // events resolve about 1 us: 0.5 % of a batch
-
-bool same(const Choice& a, const Choice& b) {
-  return a.kernel == b.kernel && a.tile == b.tile;
-}
 
 }  // namespace
 
@@ -38,7 +35,7 @@ void HipSession::set_input(std::span<const float> x) {
 
 void HipSession::poison_buffers() {
   launcher_.device().use();
-  const hipStream_t stream = launcher_.device().main_stream();
+  const hipStream_t stream = main_stream();
   for (const Buffer& b : launcher_.plan().buffers)
     if (b.id != Buf::x)
       FSE_GPU(hipMemsetAsync(launcher_.memory(b.id), 0xff, static_cast<size_t>(b.bytes()), stream));
@@ -82,7 +79,7 @@ void HipSession::evict_caches() {
   launcher_.device().use();
   const int64_t bytes = 2 * launcher_.device().info().llc_bytes;
   if (!eviction_) eviction_ = allocate(bytes);
-  const hipStream_t stream = launcher_.device().main_stream();
+  const hipStream_t stream = main_stream();
   FSE_GPU(hipMemsetAsync(eviction_.get(), 0, static_cast<size_t>(bytes), stream));
   FSE_GPU(hipStreamSynchronize(stream));
   evicted_ = true;
@@ -90,35 +87,11 @@ void HipSession::evict_caches() {
 
 template <class Enqueue>
 double HipSession::time(const Enqueue& enqueue) {
-  const hipStream_t stream = launcher_.device().main_stream();
-  FSE_GPU(hipEventRecord(from_.get(), stream));
-  enqueue();
-  FSE_GPU(hipEventRecord(to_.get(), stream));
-  return elapsed_us(from_, to_);
-}
-
-template <class Enqueue>
-GraphExec HipSession::capture(const Enqueue& enqueue) {
-  const hipStream_t stream = launcher_.device().main_stream();
-  FSE_GPU(hipStreamBeginCapture(stream, hipStreamCaptureModeThreadLocal));
-  hipGraph_t graph = nullptr;
-  try {
-    enqueue();
-  } catch (...) {  // a stream left in capture would fail everything after it
-    static_cast<void>(hipStreamEndCapture(stream, &graph));
-    if (graph) static_cast<void>(hipGraphDestroy(graph));
-    throw;
-  }
-  FSE_GPU(hipStreamEndCapture(stream, &graph));
-  hipGraphExec_t exec = nullptr;
-  const hipError_t error = instantiate(&exec, graph);
-  static_cast<void>(hipGraphDestroy(graph));
-  check_gpu(error, "instantiate(&exec, graph)");
-  return GraphExec(exec);
+  return timed_us(main_stream(), from_, to_, enqueue);
 }
 
 void HipSession::replay(const GraphExec& graph) {
-  FSE_GPU(hipGraphLaunch(graph.get(), launcher_.device().main_stream()));
+  FSE_GPU(hipGraphLaunch(graph.get(), main_stream()));
 }
 
 // Whole rotations, at least 200 us of them.
@@ -128,7 +101,7 @@ int HipSession::batch_size(double one_us) const {
 }
 
 void HipSession::prepare_layer(std::span<const Choice> choices) {
-  if (std::equal(choices.begin(), choices.end(), choices_.begin(), choices_.end(), same)) return;
+  if (std::equal(choices.begin(), choices.end(), choices_.begin(), choices_.end())) return;
   choices_.clear();
   layer_ = launcher_.prepare(choices);
   layer_graphs_.clear();
@@ -136,14 +109,14 @@ void HipSession::prepare_layer(std::span<const Choice> choices) {
   batch_ = 0;
   // Once outside any graph: modules may load lazily, and that cannot be captured.
   launcher_.enqueue_layer(layer_, 0);
-  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  FSE_GPU(hipStreamSynchronize(main_stream()));
   choices_.assign(choices.begin(), choices.end());
 }
 
 void HipSession::one_layer(int set) {
   if (!graph_) return launcher_.enqueue_layer(layer_, set);
   GraphExec& graph = layer_graphs_[set];
-  if (!graph) graph = capture([&] { launcher_.enqueue_layer(layer_, set); });
+  if (!graph) graph = capture(main_stream(), [&] { launcher_.enqueue_layer(layer_, set); });
   replay(graph);
 }
 
@@ -159,7 +132,7 @@ double HipSession::batch_of_layers() {
     for (int i = 0; i < batch_; ++i)
       launcher_.enqueue_layer(layer_, i % sets, /*follows_layer=*/i > 0);
   };
-  if (graph_ && !batch_graph_) batch_graph_ = capture(layers);
+  if (graph_ && !batch_graph_) batch_graph_ = capture(main_stream(), layers);
   for (int set = std::min(last_set_ + 1, sets - 1); set < sets; ++set) one_layer(set);
   return time([&] { graph_ ? replay(batch_graph_) : layers(); }) / batch_;
 }
@@ -172,7 +145,7 @@ void HipSession::cool_down(int set) {
 
 // One step after the other on one stream, eagerly, with an event between.
 std::vector<double> HipSession::time_steps(int set) {
-  const hipStream_t stream = launcher_.device().main_stream();
+  const hipStream_t stream = main_stream();
   FSE_GPU(hipEventRecord(marks_[0].get(), stream));
   for (size_t i = 0; i < layer_.size(); ++i) {
     launcher_.enqueue_step(static_cast<int>(i), layer_[i], set);
@@ -199,7 +172,7 @@ RunTimes HipSession::run(std::span<const Choice> choices, int set) {
   poison_buffers();
   one_layer(set);
   last_set_ = set;
-  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  FSE_GPU(hipStreamSynchronize(main_stream()));
   return times;
 }
 
@@ -246,14 +219,14 @@ double HipSession::batch_of_steps(int step, const Prepared& ready) {
   if (step_batch_ == 0) {
     once(sets - 1);  // outside any graph first: modules may load lazily
     step_batch_ = batch_size(time([&] { once(sets - 1); }));
-    if (launcher_.device().info().graph) step_graph_ = capture(batch);
+    if (launcher_.device().info().graph) step_graph_ = capture(main_stream(), batch);
   }
   for (int set = std::min(last_set_ + 1, sets - 1); set < sets; ++set) once(set);
   return time([&] { step_graph_ ? replay(step_graph_) : batch(); }) / step_batch_;
 }
 
 void HipSession::prepare_step(int step, const Choice& choice) {
-  if (step == step_ && same(choice, step_choice_.choice)) return;
+  if (step == step_ && choice == step_choice_.choice) return;
   step_ = -1;
   step_graph_ = {};
   step_batch_ = 0;
@@ -265,9 +238,10 @@ bool HipSession::replay_step(int step, const Choice& choice, int set) {
   if (!launcher_.device().info().graph) return false;
   launcher_.device().use();
   prepare_step(step, choice);
-  const GraphExec graph = capture([&] { launcher_.enqueue_step(step, step_choice_, set); });
+  const GraphExec graph =
+      capture(main_stream(), [&] { launcher_.enqueue_step(step, step_choice_, set); });
   replay(graph);
-  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  FSE_GPU(hipStreamSynchronize(main_stream()));
   return true;
 }
 
@@ -285,7 +259,7 @@ double HipSession::run_step(int step, const Choice& choice, int set) {
   restore(saved);
   once();
   last_set_ = set;
-  FSE_GPU(hipStreamSynchronize(launcher_.device().main_stream()));
+  FSE_GPU(hipStreamSynchronize(main_stream()));
   return us;
 }
 

@@ -30,8 +30,7 @@ class HipSession final : public Session {
   using Prepared = Launcher::Prepared;
   template <class Enqueue>
   double time(const Enqueue&);
-  template <class Enqueue>
-  GraphExec capture(const Enqueue&);
+  hipStream_t main_stream() const { return launcher_.device().main_stream(); }
   void replay(const GraphExec&);
 
   void prepare_layer(std::span<const Choice> choices);

@@ -10,22 +10,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// With a model of its device, invented too, so that predictions stand beside measurements.
-DeviceModel sample_model() {
-  return {.name = "Some CPU",
-          .compute_units = 2,
-          .clock_ghz = 3,
-          .memory_gb = 8,
-          .peak_gbs = 25,
-          .read_gbs = 20,
-          .llc_mb = 32,
-          .workgroup_gbs = 12,
-          .bf16_tflops = 0.1,
-          .gemm_share = 0.8,
-          .grouped_share = 0.8,
-          .launch_us = 1};
-}
-
 void write_page(const fs::path& folder, const std::string& name, const Store& store) {
   const PageParts parts{.reports = fs::path(FSELAB_SOURCE_DIR) / "reports",
                         .libraries = FSELAB_BUILT_CHARTS};

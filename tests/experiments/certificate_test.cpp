@@ -15,10 +15,7 @@ namespace {
 struct Certified {
   TemporaryFolder folder;
   Certified() {
-    write_text(folder / "config.json",
-               R"({"model_type": "qwen3_next", "hidden_size": 128, "moe_intermediate_size": 128,
-      "num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": true,
-      "shared_expert_intermediate_size": 128, "num_hidden_layers": 1})");
+    write_text(folder / "config.json", kTinyConfig);
     write_text(folder / "tiny.yaml",
                "study: tiny\nmodels: ./config.json\ntokens: [1, 2, 3]\n"
                "device: 'fault:cpu?times=made'\n"

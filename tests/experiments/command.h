@@ -34,6 +34,12 @@ inline std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+// A layer that takes microseconds.
+inline const char* const kTinyConfig =
+    R"({"model_type": "qwen3_next", "hidden_size": 128, "moe_intermediate_size": 128,
+  "num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": true,
+  "shared_expert_intermediate_size": 128, "num_hidden_layers": 1})";
+
 struct Result {
   int exit_code = -1;  // 128 + N where signal N ended it, as a shell says
   std::string out, err;

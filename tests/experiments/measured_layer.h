@@ -9,10 +9,7 @@ namespace fse::test {
 struct Measured {
   TemporaryFolder folder;
   Measured() {
-    write_text(folder / "config.json",
-               R"({"model_type": "qwen3_next", "hidden_size": 128, "moe_intermediate_size": 128,
-      "num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": true,
-      "shared_expert_intermediate_size": 128, "num_hidden_layers": 1})");
+    write_text(folder / "config.json", kTinyConfig);
     write_text(folder / "tiny.yaml",
                "study: tiny\nmodels: ./config.json\ntokens: 3\ndevice: cpu\n"
                "variants: {gate: fused, topk: fused, shared: slot}\nbaseline: {shared: slot}\n"

@@ -56,8 +56,7 @@ class MeasuredStudy {
     a.workload = "routing=" + to_text(c.routing) + " cache=cold_weights seed=1";
     a.outcome = verified_outcome(us);
     a.control_us = samples_around(us * 1.001);
-    const LayerPlan plan =
-        make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, here);
+    const LayerPlan plan = make_plan(c, here);
     const std::vector<Choice> choices = default_choices(plan, here);
     for (size_t i = 0; i < choices.size(); ++i)
       a.steps.push_back({.step = plan.steps[i].name,
@@ -117,8 +116,7 @@ inline void fill_gpu(const std::filesystem::path& file, const std::string& produ
     AttemptRecord a = layer_attempt(c);
     a.workload = "routing=uniform cache=cold_weights seed=1";
     a.outcome = verified_outcome(100.0 * c.tokens);
-    const LayerPlan plan =
-        make_plan(c.layer, measured_shard(c.layer, c.tp), c.variant, c.tokens, e.device);
+    const LayerPlan plan = make_plan(c, e.device);
     const std::vector<Choice> choices = default_choices(plan, e.device);
     for (size_t i = 0; i < choices.size(); ++i) {
       const bool stage1 = plan.steps[i].op == Op::grouped_stage1;

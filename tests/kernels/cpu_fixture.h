@@ -93,8 +93,8 @@ struct CpuLayer {
       const double error = relative_error(session->read(id), want[id]);
       const bool is_ids = plan.find(id)->element == Element::i32;
       if (!(error <= (is_ids ? 0 : bound)))
-        return step.name + ": " + choice.kernel->name + " " + to_text(choice.tile) + ": " +
-               to_name(id) + " is off by " + std::to_string(error);
+        return step.name + ": " + to_text(choice) + ": " + to_name(id) + " is off by " +
+               std::to_string(error);
     }
     return "";
   }

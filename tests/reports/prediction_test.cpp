@@ -11,21 +11,6 @@ using namespace fse::test;
 
 namespace {
 
-DeviceModel some_cpu() {
-  return {.name = "Some CPU",
-          .compute_units = 2,
-          .clock_ghz = 3,
-          .memory_gb = 8,
-          .peak_gbs = 25,
-          .read_gbs = 20,
-          .llc_mb = 32,
-          .workgroup_gbs = 12,
-          .bf16_tflops = 0.1,
-          .gemm_share = 0.8,
-          .grouped_share = 0.8,
-          .launch_us = 1};
-}
-
 struct Studied {
   TemporaryFolder folder;
   SyntheticStudy s{folder / "all.db"};
@@ -49,7 +34,7 @@ TEST_CASE("a prediction stands beside every measured layer of a device that is k
   CHECK_FALSE(predict(at.data, at.s.cases[0].spec));
   CHECK(prediction_section(at.data, varying(at.data)).empty());
   CHECK(std::holds_alternative<std::monostate>(cell_of(result_rows(at.data), 0, "predicted_us")));
-  at.data.models["cpu"] = some_cpu();
+  at.data.models["cpu"] = sample_model();
   const auto predicted = predict(at.data, at.s.cases[0].spec);
   REQUIRE(predicted);
   CHECK(predicted->us > 0);
@@ -69,7 +54,7 @@ TEST_CASE("a prediction stands beside every measured layer of a device that is k
 
 TEST_CASE("what nobody can predict is left open") {
   Studied at;
-  at.data.models["cpu"] = some_cpu();
+  at.data.models["cpu"] = sample_model();
   Case c = at.s.cases[0].spec;
   c.routing.kind = RoutingKind::zipf;
   c.routing.parameter = 1.2;

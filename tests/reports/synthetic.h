@@ -4,11 +4,28 @@
 #include <string>
 #include <vector>
 
+#include "core/device_model.h"
 #include "core/store.h"
 #include "core/workload.h"
 #include "tests/core/store_fixture.h"
 
 namespace fse::test {
+
+// Of the study's device, invented too: with it predictions stand beside measurements.
+inline DeviceModel sample_model() {
+  return {.name = "Some CPU",
+          .compute_units = 2,
+          .clock_ghz = 3,
+          .memory_gb = 8,
+          .peak_gbs = 25,
+          .read_gbs = 20,
+          .llc_mb = 32,
+          .workgroup_gbs = 12,
+          .bf16_tflops = 0.1,
+          .gemm_share = 0.8,
+          .grouped_share = 0.8,
+          .launch_us = 1};
+}
 
 // A finished decode study with invented but plausible times: the slot saves launches and the shared
 // MLP's own passes at few tokens, and costs at many, because the shared expert then gets a row of

@@ -10,10 +10,6 @@ using namespace fse;
 
 namespace {
 
-bool same(const Choice& a, const Choice& b) {
-  return a.kernel == b.kernel && a.tile == b.tile;
-}
-
 // A layer whose time is a function of its choices, with 1 % of noise.
 class MadeLayer final : public LayerRunner {
  public:
@@ -59,14 +55,14 @@ TEST_CASE("joint: two tiles that only gain within the layer both win") {
   const Alternative worse = space.alternative(space.stage1, 3);
   MadeLayer layer([&](std::span<const Choice> choices) {
     double us = 100;
-    if (same(choices[space.stage1], a.choice)) us -= 10;
-    if (same(choices[space.stage2], b.choice)) us -= 5;
-    if (same(choices[space.stage1], worse.choice)) us += 5;
+    if (choices[space.stage1] == a.choice) us -= 10;
+    if (choices[space.stage2] == b.choice) us -= 5;
+    if (choices[space.stage1] == worse.choice) us += 5;
     return us;
   });
   const JointResult result = space.search(layer, {worse, a, b});
-  CHECK(same(result.choices[space.stage1], a.choice));
-  CHECK(same(result.choices[space.stage2], b.choice));
+  CHECK(result.choices[space.stage1] == a.choice);
+  CHECK(result.choices[space.stage2] == b.choice);
   REQUIRE(result.trials.size() == 3);
   CHECK_FALSE(result.trials[0].taken);
   CHECK(result.trials[1].taken);
@@ -82,10 +78,10 @@ TEST_CASE("joint: of two tiles for one step the better is taken") {
   const Alternative best = space.alternative(space.stage1, 2);
   MadeLayer layer([&](std::span<const Choice> choices) {
     const Choice& c = choices[space.stage1];
-    return same(c, best.choice) ? 80.0 : same(c, good.choice) ? 90.0 : 100.0;
+    return c == best.choice ? 80.0 : c == good.choice ? 90.0 : 100.0;
   });
   const JointResult result = space.search(layer, {good, best});
-  CHECK(same(result.choices[space.stage1], best.choice));
+  CHECK(result.choices[space.stage1] == best.choice);
   CHECK_FALSE(result.trials[0].taken);
 }
 
@@ -93,12 +89,12 @@ TEST_CASE("joint: tiles that gain alone and lose together are not taken") {
   const Space space;
   const Alternative a = space.alternative(space.stage1, 1), b = space.alternative(space.stage2, 2);
   MadeLayer layer([&](std::span<const Choice> choices) {
-    const bool with_a = same(choices[space.stage1], a.choice);
-    const bool with_b = same(choices[space.stage2], b.choice);
+    const bool with_a = choices[space.stage1] == a.choice;
+    const bool with_b = choices[space.stage2] == b.choice;
     return with_a && with_b ? 120.0 : with_a || with_b ? 90.0 : 100.0;
   });
   const JointResult result = space.search(layer, {a, b});
-  CHECK(same(result.choices[space.stage1], space.winners[space.stage1]));
+  CHECK(result.choices[space.stage1] == space.winners[space.stage1]);
   for (const JointTrial& trial : result.trials) CHECK_FALSE(trial.taken);
 }
 
@@ -116,13 +112,12 @@ TEST_CASE("joint: a layer that fails is out, and nothing is measured without alt
   const Space space;
   const Alternative a = space.alternative(space.stage1, 1), b = space.alternative(space.stage2, 2);
   MadeLayer layer([&](std::span<const Choice> choices) {
-    if (same(choices[space.stage1], a.choice))
-      throw AttemptError(Status::launch_failed, "no", false);
-    return same(choices[space.stage2], b.choice) ? 90.0 : 100.0;
+    if (choices[space.stage1] == a.choice) throw AttemptError(Status::launch_failed, "no", false);
+    return choices[space.stage2] == b.choice ? 90.0 : 100.0;
   });
   const JointResult result = space.search(layer, {a, b});
-  CHECK(same(result.choices[space.stage1], space.winners[space.stage1]));
-  CHECK(same(result.choices[space.stage2], b.choice));
+  CHECK(result.choices[space.stage1] == space.winners[space.stage1]);
+  CHECK(result.choices[space.stage2] == b.choice);
   layer.runs = 0;
   CHECK(space.search(layer, {}).trials.empty());
   CHECK(layer.runs == 0);
@@ -158,8 +153,8 @@ TEST_CASE("joint: what came within 5 % of a step's winner is an alternative, the
   const auto close = close_alternatives(space.plan, space.winners, kTestDevice, ledger, {}, 10);
   REQUIRE(close.size() == 3);
   CHECK(close[0].step == space.stage2);
-  CHECK(same(close[0].choice, two[1]));
-  CHECK(same(close[1].choice, one[2]));
-  CHECK(same(close[2].choice, one[1]));
+  CHECK(close[0].choice == two[1]);
+  CHECK(close[1].choice == one[2]);
+  CHECK(close[2].choice == one[1]);
   CHECK(close_alternatives(space.plan, space.winners, kTestDevice, ledger, {}, 2).size() == 2);
 }

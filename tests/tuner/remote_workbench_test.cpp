@@ -35,7 +35,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 // The items that strike one choice: its name as a fault's words.
 std::string words_of(const Choice& choice) {
-  std::string words = choice.kernel->name + " " + to_text(choice.tile);
+  std::string words = to_text(choice);
   std::replace(words.begin(), words.end(), ' ', '+');
   return words;
 }
@@ -111,7 +111,7 @@ Tuned tune(Workbench& bench) {
   Tuned tuned;
   TuneControl control;
   control.progress = [&](const AttemptRecord& a) {
-    tuned.outcomes[a.kernel + " " + to_text(a.tile)].push_back(a.outcome);
+    tuned.outcomes[choice_text(a.kernel, a.tile)].push_back(a.outcome);
   };
   const auto step = layer->open_step(index, default_choices(plan, bench.device()));
   tuned.best = tune_step(*step, plan, plan.steps[index], bench.device(),
@@ -223,10 +223,10 @@ TEST_CASE("faults of some tiles leave every other result as it is without them")
   const Step* step = nullptr;
   for (const Step& s : plan.steps)
     if (s.op == Op::grouped_stage1) step = &s;
-  const std::string best = want.best.kernel->name + " " + to_text(want.best.tile);
+  const std::string best = to_text(want.best);
   std::vector<Choice> struck;
   for (const Choice& c : candidates(plan, *step, good->device(), {})) {
-    const std::string text = c.kernel->name + " " + to_text(c.tile);
+    const std::string text = to_text(c);
     if (want.outcomes.contains(text) && text != best && struck.size() < 4) struck.push_back(c);
   }
   REQUIRE(struck.size() == 4);
@@ -241,7 +241,7 @@ TEST_CASE("faults of some tiles leave every other result as it is without them")
   CHECK(got.best.tile == want.best.tile);
   const Status ends[] = {Status::crashed, Status::wrong, Status::timed_out, Status::crashed};
   for (size_t i = 0; i < struck.size(); ++i) {
-    const auto& outcomes = got.outcomes.at(struck[i].kernel->name + " " + to_text(struck[i].tile));
+    const auto& outcomes = got.outcomes.at(to_text(struck[i]));
     CAPTURE(i);
     CHECK(outcomes.front().status == ends[i]);
     CHECK(outcomes.size() == 1);

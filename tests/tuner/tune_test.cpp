@@ -46,12 +46,9 @@ struct Bench {
     control.progress = [this](const AttemptRecord& record) { attempts.push_back(record); };
   }
 
-  bool same(const Choice& a, const Choice& b) const {
-    return a.kernel == b.kernel && a.tile == b.tile;
-  }
   size_t place(const Choice& choice) const {
     for (size_t i = 0; i < all.size(); ++i)
-      if (same(all[i], choice)) return i;
+      if (all[i] == choice) return i;
     return all.size();
   }
   // The third tile is the fastest; the others get slower by 1 us each.
@@ -218,7 +215,7 @@ TEST_CASE("a stopped search resumes without repeating what it finished") {
   const auto again =
       recorded_choice(bench.plan, bench.plan.steps[bench.step], bench.device, bench.ledger, {});
   REQUIRE(again);
-  CHECK(bench.same(*again, best));
+  CHECK(*again == best);
 }
 
 TEST_CASE("restrictions keep only the listed values, the default always competes") {
@@ -228,7 +225,7 @@ TEST_CASE("restrictions keep only the listed values, the default always competes
     const std::vector<Choice> kept =
         candidates(bench.plan, step, bench.device,
                    {{.target = "grouped_stage1", .axis = axis, .values = {value}, .where = ""}});
-    CHECK(bench.same(kept.front(), bench.all.front()));
+    CHECK(kept.front() == bench.all.front());
     for (size_t i = 1; i < kept.size(); ++i)
       for (const auto& [name, v] : kept[i].tile.axes)
         if (name == axis) CHECK(v == value);
