@@ -164,6 +164,9 @@ class Store {
   // Verified attempts at other cases of the case's study and variant, in the attempt's environment,
   // with this very median: with their samples.
   std::vector<AttemptRecord> layers_that_took(double median_us, int64_t attempt) const;
+  // Verified attempts with this very median of the same kernel and tile at the same step with
+  // another token count, in the open attempt's study and environment: with their samples.
+  std::vector<AttemptRecord> steps_that_took(double median_us, const AttemptRecord& attempt) const;
   // An attempt that ended, by its number, with steps and samples, and its study.
   struct StoredAttempt {
     int64_t study;

@@ -92,6 +92,15 @@ void read_trials(SQLite::Database& db, AttemptRecord& a) {
                         .taken = integer(q, "taken") != 0});
 }
 
+// "grouped_stage1 tokens=4 hidden=..." without its token count.
+std::string without_tokens(std::string step_key) {
+  constexpr std::string_view kName = " tokens=";
+  const size_t at = step_key.find(kName);
+  if (at == std::string::npos) return step_key;
+  const size_t end = step_key.find(' ', at + kName.size());
+  return step_key.erase(at, end == std::string::npos ? end : end - at);
+}
+
 }  // namespace
 
 bool was_interrupted(const Outcome& outcome) {
@@ -184,6 +193,25 @@ std::vector<AttemptRecord> Store::layers_that_took(double median_us, int64_t att
                    "d.variant = c.variant AND d.tokens <> c.tokens WHERE a.id = ? ORDER BY b.id",
                    {median_us, attempt});
     while (q.executeStep()) all.push_back(read_attempt(q));
+    for (AttemptRecord& a : all) a.outcome.samples_us = read_samples(*db_, "sample", a.id);
+    return all;
+  });
+}
+
+std::vector<AttemptRecord> Store::steps_that_took(double median_us,
+                                                  const AttemptRecord& attempt) const {
+  return guarded(file_, "looking for equal times", [&] {
+    std::vector<AttemptRecord> all;
+    auto q = query(*db_,
+                   "SELECT b.* FROM attempt a JOIN attempt b ON b.level = 'step' AND "
+                   "b.median_us = ? AND b.verified = 1 AND b.status = 'measured' AND "
+                   "b.study = a.study AND b.environment = a.environment AND "
+                   "b.workload = a.workload AND b.kernel = a.kernel AND b.tile = a.tile AND "
+                   "b.step_key <> a.step_key WHERE a.id = ? ORDER BY b.id",
+                   {median_us, attempt.id});
+    while (q.executeStep())
+      if (without_tokens(text(q, "step_key")) == without_tokens(attempt.step_key))
+        all.push_back(read_attempt(q));
     for (AttemptRecord& a : all) a.outcome.samples_us = read_samples(*db_, "sample", a.id);
     return all;
   });

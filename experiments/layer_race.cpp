@@ -6,6 +6,7 @@
 
 #include "experiments/describe_layer.h"
 #include "experiments/interrupt.h"
+#include "tuner/attempt.h"
 #include "tuner/selection.h"
 
 namespace fse {
@@ -30,16 +31,13 @@ void close_case(const RunContext& context, const Case& spec, const AttemptRecord
                              record.outcome.status == Status::measured, record.outcome.reason);
 }
 
-namespace {
-
-// Measures the device's read bandwidth and peak rate once more, now that the machine is as busy as
-// while the layers ran, and keeps the larger values: whatever else runs on it can only make a
-// ceiling look lower than it is.
 void raise_ceilings(RunContext& context) {
   Ledger& ledger = context.ledger;
   ledger.read_gbs = std::max(ledger.read_gbs, context.bench.measure_read_gbs());
   ledger.peak_gflops = std::max(ledger.peak_gflops, context.bench.measure_peak_gflops());
 }
+
+namespace {
 
 // What the router chose, as the first that can tell says; those that cannot fail.
 std::vector<Load> tell_loads(const RunContext& context,
@@ -71,7 +69,9 @@ void doubt(RunContext& context, AttemptRecord& record) {
   const double median_us = summarize(record.outcome.samples_us).median;
   record.outcome.reason = suspicion(record, cache, context.ledger.sourced_gbs,
                                     context.ledger.store.layers_that_took(median_us, record.id));
-  if (!record.outcome.reason.empty()) record.outcome.status = Status::suspect;
+  if (record.outcome.reason.empty()) return;
+  record.outcome.status = Status::suspect;
+  keep_finite(record.outcome.samples_us);
 }
 
 // Every entry's, and the first one's once more: the A/A control.
@@ -146,7 +146,7 @@ void race_layers(RunContext& context, std::vector<std::unique_ptr<Entry>> entrie
     records.push_back(std::move(record));
   }
   const std::vector<LayerMeasurement> measured = measure(context, entries);
-  raise_ceilings(context);
+  raise_ceilings(context);  // now that the machine is as busy as while the layers ran
   for (size_t i = 0; i < entries.size(); ++i) {
     AttemptRecord& record = records[i];
     if (measured[i].failure) {

@@ -20,6 +20,10 @@ struct Entry {
 // fastest and its baseline in a fresh process, where the device has one. Closes every case.
 void race_layers(RunContext&, std::vector<std::unique_ptr<Entry>>);
 
+// Measures the device's read bandwidth and peak rate once more, and keeps the larger values:
+// whatever else runs on it can only make a ceiling look lower than it is.
+void raise_ceilings(RunContext&);
+
 // A layer attempt of a case, with what all of them share.
 AttemptRecord layer_attempt(const RunContext&, const Case&);
 void close_case(const RunContext&, const Case&, const AttemptRecord&);

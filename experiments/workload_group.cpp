@@ -36,11 +36,12 @@ void tune_jointly(const RunContext& context, Entry& entry) {
   entry.trials = std::move(result.trials);
 }
 
-void tune_entry(const RunContext& context, Entry& entry) {
+void tune_entry(RunContext& context, Entry& entry) {
   const DeviceInfo& device = context.bench.device();
   const TuneControl control{
       .stop = interrupted,
       .progress = [&](const AttemptRecord& record) { context.progress.attempt(record); },
+      .raise_ceilings = [&] { raise_ceilings(context); },
       .seed = entry.record->spec.seed};
   entry.choices = default_choices(entry.plan, device);
   if (context.tune.strategy == Strategy::none) return;
@@ -59,7 +60,7 @@ void tune_entry(const RunContext& context, Entry& entry) {
 }
 
 // Plans, tunes and verifies one case; nothing comes back when it failed, which is then recorded.
-std::unique_ptr<Entry> prepare(const RunContext& context, const WorkloadGroup& group,
+std::unique_ptr<Entry> prepare(RunContext& context, const WorkloadGroup& group,
                                const CaseRecord& record) {
   const Case& spec = record.spec;
   auto entry = std::make_unique<Entry>();

@@ -1,9 +1,12 @@
 #include "reports/aa_floor.h"
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
 
 #include <cmath>
 #include <vector>
+
+#include "core/store_error.h"
 
 namespace fse {
 
@@ -20,6 +23,30 @@ double change_of_halves(const AttemptRecord& layer) {
   std::vector<double> halves[2];
   for (size_t i = 0; i < us.size(); ++i) halves[i % 2].push_back(us[i]);
   return std::fabs(median(halves[0]) / median(halves[1]) - 1);
+}
+
+bool failed_control(const AttemptRecord& layer, double delta) {
+  const auto itself = against_itself(layer, delta);
+  return itself && (itself->verdict == Verdict::faster || itself->verdict == Verdict::slower);
+}
+
+std::set<std::string> failed_races(const Store& store, double delta) {
+  std::set<std::string> failed;
+  try {
+    if (!store.database().tableExists("control_sample")) return failed;  // before version 4
+    SQLite::Statement q(store.database(),
+                        std::string("SELECT a.id, ") + kRaceSql +
+                            " FROM (SELECT DISTINCT attempt FROM control_sample) s JOIN attempt a "
+                            "ON a.id = s.attempt JOIN layer_case c ON c.study = a.study AND "
+                            "c.id = a.case_id");
+    while (q.executeStep()) {
+      const auto layer = store.attempt(q.getColumn(0).getInt64());
+      if (layer && failed_control(layer->record, delta)) failed.insert(q.getColumn(1).getString());
+    }
+  } catch (const SQLite::Exception& e) {
+    throw_store_error(e, store.file(), "reading controls");
+  }
+  return failed;
 }
 
 std::string to_text(const AaFloor& floor) {

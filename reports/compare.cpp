@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "core/error.h"
@@ -53,7 +54,11 @@ bool names(const std::vector<std::string>& conditions, std::string_view column) 
   });
 }
 
-using Side = std::map<std::vector<std::string>, AttemptRecord>;
+struct Selected {
+  AttemptRecord layer;
+  std::string race;
+};
+using Side = std::map<std::vector<std::string>, Selected>;
 
 std::string key_sql(const std::vector<KeyColumn>& columns) {
   std::string sql;
@@ -68,22 +73,27 @@ Side select(const Store& store, const std::vector<std::string>& conditions,
   Side side;
   try {
     SQLite::Statement q(store.database(),
-                        fmt::format("SELECT a.study, a.case_id{} FROM {} WHERE a.level = 'layer' "
-                                    "AND a.verified = 1 AND a.status = 'measured' AND {} "
-                                    "ORDER BY a.id",
-                                    key_sql(columns), kFilterRows, filter.where));
+                        fmt::format("SELECT a.study, a.case_id, {}{} FROM {} WHERE "
+                                    "a.level = 'layer' AND a.verified = 1 AND "
+                                    "a.status = 'measured' AND {} ORDER BY a.id",
+                                    kRaceSql, key_sql(columns), kFilterRows, filter.where));
     int at = 0;
     for (const auto& parameter : filter.parameters)
       std::visit([&](const auto& value) { q.bind(++at, value); }, parameter);
-    std::map<std::vector<std::string>, std::pair<int64_t, std::string>> newest;
+    struct Place {
+      int64_t study;
+      std::string case_id, race;
+    };
+    std::map<std::vector<std::string>, Place> newest;
     while (q.executeStep()) {
       std::vector<std::string> key;
       for (size_t c = 0; c < columns.size(); ++c)
-        key.push_back(q.getColumn(static_cast<int>(c) + 2).getString());
-      newest[key] = {q.getColumn(0).getInt64(), q.getColumn(1).getString()};
+        key.push_back(q.getColumn(static_cast<int>(c) + 3).getString());
+      newest[key] = {q.getColumn(0).getInt64(), q.getColumn(1).getString(),
+                     q.getColumn(2).getString()};
     }
-    for (const auto& [key, of] : newest)
-      if (auto layer = store.layer_result(of.first, of.second)) side[key] = *layer;
+    for (const auto& [key, at] : newest)
+      if (auto layer = store.layer_result(at.study, at.case_id)) side[key] = {*layer, at.race};
   } catch (const SQLite::Exception& e) {
     throw_store_error(e, store.file(), "comparing");
   }
@@ -103,20 +113,38 @@ void compare(Pair& pair, bool one_database) {
   pair.comparison.p = mann_whitney_p(b, a);
 }
 
+constexpr double kDelta = 0.01;  // the effect threshold of the verdicts
+
 AaFloor floor_of(const std::vector<Pair>& pairs) {
   AaFloor floor{.change = std::nan("")};
   double largest = 0;
   for (const Pair& pair : pairs)
     for (const AttemptRecord* layer : {&pair.baseline, &pair.candidate}) {
       floor.change = std::fmax(floor.change, change_of_halves(*layer));
-      const auto itself = against_itself(*layer, 0.01);
+      const auto itself = against_itself(*layer, kDelta);
       if (!itself) continue;
       ++floor.controls;
-      floor.failed += itself->verdict == Verdict::faster || itself->verdict == Verdict::slower;
+      floor.failed += failed_control(*layer, kDelta);
       largest = std::max(largest, std::fabs(itself->ratio.median - 1));
     }
   if (floor.controls > 0) floor.change = largest;
   return floor;
+}
+
+void decide_nothing_where_controls_failed(Pairs& pairs) {
+  for (Pair& pair : pairs.all)
+    if (pair.failed_control && pair.comparison.verdict != Verdict::invalid)
+      pair.comparison.verdict = Verdict::undecided;
+}
+
+std::string undecided_text(const Pairs& pairs) {
+  const auto failed = std::count_if(pairs.all.begin(), pairs.all.end(),
+                                    [](const Pair& p) { return p.failed_control; });
+  if (failed == 0) return {};
+  return fmt::format(
+      " {} of the pairs were measured in a race in which a layer was faster or slower than itself: "
+      "they are UNDECIDED.",
+      failed);
 }
 
 std::map<std::string, Case> cases_by_id(const Store& store) {
@@ -159,19 +187,27 @@ Pairs match_pairs(const Store& a, const std::string& baseline, const Store& b,
     pairs.key_columns.emplace_back(column.name);
   }
   const Side from = select(a, left, columns), to = select(b, right, columns);
-  for (const auto& [key, layer] : from) {
+  const std::set<std::string> failed_a = failed_races(a, kDelta),
+                              failed_b = failed_races(b, kDelta);
+  for (const auto& [key, from_a] : from) {
     const auto other = to.find(key);
     if (other == to.end()) {
       ++pairs.only_baseline;
       continue;
     }
-    pairs.all.push_back({.key = key, .baseline = layer, .candidate = other->second});
+    pairs.all.push_back({.key = key,
+                         .baseline = from_a.layer,
+                         .candidate = other->second.layer,
+                         .comparison = {},
+                         .failed_control = failed_a.contains(from_a.race) ||
+                                           failed_b.contains(other->second.race)});
     compare(pairs.all.back(), &a == &b);
   }
   pairs.only_candidate = static_cast<int64_t>(to.size() - pairs.all.size());
   std::vector<Comparison*> all;
   for (Pair& pair : pairs.all) all.push_back(&pair.comparison);
   correct_all(all);
+  decide_nothing_where_controls_failed(pairs);
   pairs.floor = floor_of(pairs.all);
   return pairs;
 }
@@ -181,7 +217,9 @@ Pairs match_simulated(const Store& store, const std::string& candidate, const Pr
   Pairs pairs{.baseline = kSimulated, .candidate = candidate};
   for (const KeyColumn& column : kKey) pairs.key_columns.emplace_back(column.name);
   const std::map<std::string, Case> cases = cases_by_id(store);
-  for (const auto& [key, layer] : select(store, conditions_of(candidate), columns)) {
+  const std::set<std::string> failed = failed_races(store, kDelta);
+  for (const auto& [key, selected] : select(store, conditions_of(candidate), columns)) {
+    const AttemptRecord& layer = selected.layer;
     const auto found = cases.find(layer.case_id);
     const auto predicted = found == cases.end() ? std::nullopt : predict(found->second);
     if (!predicted) {
@@ -193,8 +231,10 @@ Pairs match_simulated(const Store& store, const std::string& candidate, const Pr
     pair.baseline.outcome.accuracy.rel_frobenius = std::nan("");
     pair.comparison = compare_summaries(layer.time_us, *predicted);
     pair.comparison.p_holm = std::nan("");  // there are no samples to test
+    pair.failed_control = failed.contains(selected.race);
     pairs.all.push_back(std::move(pair));
   }
+  decide_nothing_where_controls_failed(pairs);
   pairs.floor = floor_of(pairs.all);
   return pairs;
 }
@@ -291,7 +331,7 @@ std::string to_markdown(const Pairs& pairs) {
       pairs.baseline == kSimulated
           ? "verdicts are by the intervals of prediction (90 %) and measurement (95 %)"
           : "verdicts are corrected over all pairs (Holm)",
-      to_text(pairs.floor));
+      to_text(pairs.floor) + undecided_text(pairs));
   Grid losing = to_grid(pairs), all = losing;
   losing.rows.clear();
   for (size_t i = 0; i < pairs.all.size(); ++i)

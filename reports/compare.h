@@ -15,8 +15,9 @@ namespace fse {
 struct Pair {
   std::vector<std::string> key;  // parallel to Pairs::key_columns
   AttemptRecord baseline, candidate;
-  Comparison comparison;  // after Holm's correction over all pairs
-  bool paired = false;    // by round; else from the intervals
+  Comparison comparison;        // after Holm's correction over all pairs
+  bool paired = false;          // by round; else from the intervals
+  bool failed_control = false;  // a layer of either's race was FASTER or SLOWER than itself
 };
 struct Pairs {
   std::string baseline, candidate;  // as they were asked for
@@ -29,6 +30,7 @@ struct Pairs {
 // The newest verified layers of two selections, of one database or two. A selection is a study's
 // name or filter conditions separated by spaces; what those conditions name may differ between the
 // two, all else (model, dtype, tp, tokens, routing, cache, seed, device, variant) must agree.
+// Where the control of a race failed, nothing that was measured in it is decided.
 Pairs match_pairs(const Store& a, const std::string& baseline, const Store& b,
                   const std::string& candidate);
 inline constexpr const char* kSimulated = "simulated";  // the word for it as a selection

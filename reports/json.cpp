@@ -38,6 +38,8 @@ std::string to_json(const Store& store, const ReportData& data) {
   add("results", result_rows(data));
   add("steps", step_rows(data));
   add("slot_duels", duel_rows(data));
+  add("confirmations", confirmation_rows(data));
+  add("joint_trials", joint_trial_rows(data));
   add("loads", load_rows(data));
   add("failures", failure_rows(data));
   add("tiles", tile_rows(store, data));

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "reports/aa_floor.h"
+#include "reports/confirmation.h"
 
 namespace fse {
 
@@ -118,11 +119,30 @@ void apply_controls(ReportData& data) {
         if (!itself) continue;
         ++data.controls;
         largest = std::max(largest, std::fabs(itself->ratio.median - 1));
-        if (itself->verdict != Verdict::faster && itself->verdict != Verdict::slower) continue;
+        if (!failed_control(*v.layer, data.delta)) continue;
         ++data.failed_controls;
         decide_nothing(workload, v.layer->run);
       }
   if (data.controls > 0) data.aa_floor = largest;
+}
+
+// A winner that loses in a fresh process has not won.
+void apply_confirmations(ReportData& data) {
+  for (Series& series : data.series)
+    for (WorkloadResult& workload : series.workloads) {
+      const auto c = confirmation_of(workload, data.delta);
+      if (!c || !c->contradicts()) continue;
+      const auto is_either = [&](size_t i) {
+        return &workload.variants[i] == c->fastest || &workload.variants[i] == c->partner;
+      };
+      for (size_t i = 0; i < workload.variants.size(); ++i) {
+        VariantResult& v = workload.variants[i];
+        if (is_either(i) && v.baseline && is_either(*v.baseline))
+          v.comparison.verdict = Verdict::undecided;
+      }
+      if (workload.duel && is_either(workload.duel->slot) && is_either(workload.duel->other))
+        workload.duel->comparison.verdict = Verdict::undecided;
+    }
 }
 
 const VariantResult* fastest_slot(const WorkloadResult& workload, bool slot, size_t steps) {
@@ -265,6 +285,7 @@ ReportData load_report(const Store& store, int64_t id) {
     for (WorkloadResult& workload : series.workloads) compare_all(workload, data.delta);
   correct(data);
   apply_controls(data);
+  apply_confirmations(data);
   data.ceilings = measured_ceilings(data.environments);
   return data;
 }

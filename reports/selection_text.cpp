@@ -2,39 +2,26 @@
 
 #include <fmt/format.h>
 
+#include "reports/confirmation.h"
 #include "reports/table.h"
 
 namespace fse {
 namespace {
 
-// The other layer that was measured again in the same rounds.
-const VariantResult* partner_of(const WorkloadResult& w, const VariantResult& fastest) {
-  for (const VariantResult& v : w.variants)
-    if (&v != &fastest && v.layer && v.layer->run == fastest.layer->run &&
-        v.layer->confirm_us.size() == fastest.layer->confirm_us.size())
-      return &v;
-  return nullptr;
-}
-
-std::string confirmation(const WorkloadResult& w, const Varying& say, double delta) {
-  const VariantResult& fastest = *w.fastest();
-  const std::vector<double>& again_us = fastest.layer->confirm_us;
-  if (again_us.empty()) return "";
-  const Summary again = summarize(again_us);
+std::string confirmation_text(const Confirmation& c, const Varying& say) {
   std::string text = fmt::format(
       "Once more in a fresh process {} takes {}, {} % of what it won with",
-      label(fastest.record.spec.variant, say), time_text(again, decimals_for(again.median)),
-      number(100 * again.median / fastest.layer->time_us.median, 1));
-  const VariantResult* partner = partner_of(w, fastest);
-  if (!partner) return text + ".\n\n";
-  const Comparison c = compare_paired(again_us, partner->layer->confirm_us, delta);
-  const Comparison won =
-      compare_paired(fastest.layer->outcome.samples_us, partner->layer->outcome.samples_us, delta);
-  text += fmt::format("; against {} that is {} % {} ({})", label(partner->record.spec.variant, say),
-                      percent(c.ratio), percent_interval(c.ratio), to_name(c.verdict));
-  if (won.ratio.n > 0)
-    text += fmt::format(", {} % in the race: winning flattered it by {} points", percent(won.ratio),
-                        signed_number(100 * (c.ratio.median - won.ratio.median), 1));
+      label(c.fastest->record.spec.variant, say), time_text(c.again, decimals_for(c.again.median)),
+      number(100 * c.again.median / c.fastest->layer->time_us.median, 1));
+  if (!c.partner) return text + ".\n\n";
+  const Summary &fresh = c.fresh.ratio, &race = c.race.ratio;
+  text +=
+      fmt::format("; against {} that is {} % {} ({})", label(c.partner->record.spec.variant, say),
+                  percent(fresh), percent_interval(fresh), to_name(c.fresh.verdict));
+  if (race.n > 0)
+    text += fmt::format(", {} % in the race: winning flattered it by {} points", percent(race),
+                        signed_number(100 * (fresh.median - race.median), 1));
+  if (c.contradicts()) text += "; that contradicts the race, whose verdict is UNDECIDED";
   return text + ".\n\n";
 }
 
@@ -60,7 +47,8 @@ std::string joint_tiles(const VariantResult& fastest) {
 std::string selection_text(const WorkloadResult& w, const Varying& say, double delta) {
   const VariantResult* fastest = w.fastest();
   if (!fastest) return "";
-  return confirmation(w, say, delta) + joint_tiles(*fastest);
+  const auto confirmed = confirmation_of(w, delta);
+  return (confirmed ? confirmation_text(*confirmed, say) : "") + joint_tiles(*fastest);
 }
 
 }  // namespace fse

@@ -1,6 +1,9 @@
 #include "tuner/attempt.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <new>
 
 namespace fse {
@@ -16,11 +19,18 @@ Outcome verified(StepRunner& bench, const Choice& choice) {
 }
 
 Outcome judged(Outcome outcome) {
-  const auto& samples = outcome.samples_us;
-  if (std::all_of(samples.begin(), samples.end(), [](double us) { return us > 0; })) return outcome;
+  auto& samples = outcome.samples_us;
+  const auto is_time = [](double us) { return us > 0 && std::isfinite(us); };
+  const auto bad = std::find_if_not(samples.begin(), samples.end(), is_time);
+  if (bad == samples.end()) return outcome;
   outcome.status = Status::suspect;  // no step takes no time
-  outcome.reason = "a sample is not above 0 us";
+  outcome.reason = fmt::format("a sample is {} us, expected a time above 0", *bad);
+  keep_finite(samples);
   return outcome;
+}
+
+void keep_finite(std::vector<double>& samples_us) {
+  std::erase_if(samples_us, [](double us) { return !std::isfinite(us); });
 }
 
 Ended ended(const std::function<Outcome()>& work) {

@@ -8,8 +8,10 @@ namespace fse {
 // Right or wrong, with what the kernel needs; no samples yet.
 Outcome verified(StepRunner&, const Choice&);
 
-// The outcome with what its samples say: suspect where one is not above 0.
+// The outcome with what its samples say: suspect where one is not a time above 0.
 Outcome judged(Outcome);
+// A ledger holds numbers: what is none is left to the reason.
+void keep_finite(std::vector<double>& samples_us);
 
 // What `work` comes to, however it ends.
 struct Ended {

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "tuner/attempt.h"
+#include "tuner/doubt.h"
 #include "tuner/selection.h"
 
 namespace fse {
@@ -23,14 +24,16 @@ using Clock = std::chrono::steady_clock;
 // One search of one step.
 class Search {
  public:
-  Search(StepRunner& bench, const std::string& key, const TuneSpec& spec, const Ledger& ledger,
-         const TuneControl& control)
+  Search(StepRunner& bench, const LayerPlan& plan, const Step& step, const TuneSpec& spec,
+         const Ledger& ledger, const TuneControl& control)
       : bench_(bench),
+        plan_(plan),
+        step_(step),
         spec_(spec),
         ledger_(ledger),
         control_(control),
         rng_(control.seed),
-        key_(key) {
+        key_(step_key(plan, step)) {
     for (const AttemptRecord& done :
          ledger_.store.step_attempts(key_, ledger_.workload, ledger_.environment))
       if (!was_interrupted(done.outcome))  // those are tried again
@@ -47,9 +50,7 @@ class Search {
       screen_in_order(all, most);
     else
       screen_by_search(all, space, most);
-    if (screened_.empty())
-      throw AttemptError(first_status_, fmt::format("{}: no kernel gave a right result; {}", key_,
-                                                    first_failure_));
+    if (screened_.empty()) fail("no kernel gave a right result");
     return finals();
   }
 
@@ -60,6 +61,11 @@ class Search {
     double median_us;
     bool is_default;
   };
+
+  // Every candidate failed, the device did not: the next step can be asked of it.
+  [[noreturn]] void fail(const char* what) const {
+    throw AttemptError(first_status_, fmt::format("{}: {}; {}", key_, what, first_failure_), false);
+  }
 
   // However short the time: a winner of one is no search.
   static constexpr size_t kFewest = 4;
@@ -162,6 +168,7 @@ class Search {
     AttemptRecord record = begin(choice);
     const auto known = quarantined(choice);
     record.outcome = known ? *known : attempt(choice);
+    doubt(record, plan_, step_, ledger_, control_);
     finish(record);
     if (device_lost_) throw AttemptError(record.outcome.status, record.outcome.reason);
     keep(choice, record.outcome, record.time_us.median, is_default);
@@ -241,12 +248,14 @@ class Search {
     }
     race(entrants, records);
     if (device_lost_) close_all(records);
-    for (AttemptRecord& record : records) record.time_us = summarize(record.outcome.samples_us);
+    for (AttemptRecord& record : records) {
+      doubt(record, plan_, step_, ledger_, control_);
+      record.time_us = summarize(record.outcome.samples_us);
+    }
     const std::optional<size_t> best = best_finalist(records);
     ledger_.store.finish_finals(records, best ? records[*best].id : 0);
     for (const AttemptRecord& record : records) told(record);
-    if (!best)
-      throw Error(ErrorKind::environment, key_ + ": no finalist stayed right; " + first_failure_);
+    if (!best) fail("no finalist can be believed");
     return entrants[*best].choice;
   }
 
@@ -293,6 +302,8 @@ class Search {
   }
 
   StepRunner& bench_;
+  const LayerPlan& plan_;
+  const Step& step_;
   const TuneSpec& spec_;
   const Ledger& ledger_;
   const TuneControl& control_;
@@ -331,7 +342,7 @@ Choice tune_step(StepRunner& bench, const LayerPlan& plan, const Step& step,
                  const DeviceInfo& device, const TuneSpec& spec, const Ledger& ledger,
                  const TuneControl& control) {
   const std::vector<Choice> all = candidates(plan, step, device, spec.tiles);
-  return Search(bench, step_key(plan, step), spec, ledger, control)
+  return Search(bench, plan, step, spec, ledger, control)
       .run(all, space_of(all, plan, step, device));
 }
 

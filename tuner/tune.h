@@ -29,6 +29,8 @@ struct Ledger {
 struct TuneControl {
   std::function<bool()> stop = [] { return false; };  // Ctrl-C: end after the attempt at hand
   std::function<void(const AttemptRecord&)> progress = [](const AttemptRecord&) {};
+  // Measures the device's ceilings once more and keeps the larger values in the ledger.
+  std::function<void()> raise_ceilings = [] {};
   uint64_t seed = 1;
 };
 
@@ -39,8 +41,8 @@ std::optional<Choice> recorded_choice(const LayerPlan&, const Step&, const Devic
 // The fastest verified choice for one step. Finished attempts of an interrupted search are not
 // repeated. Screening: each candidate is verified, then timed a few times, and dropped early at
 // three times the best. Finals: the best few and the default in interleaved rounds, judged by
-// best_finalist(). Throws Error(incomplete) when stopped, and Error(environment) when not even the
-// default tile is right.
+// best_finalist(). What is suspect is kept and never wins. Throws Error(incomplete) when stopped,
+// and AttemptError when not even the default tile is right, or the device is lost.
 Choice tune_step(StepRunner&, const LayerPlan&, const Step&, const DeviceInfo&, const TuneSpec&,
                  const Ledger&, const TuneControl&);
 

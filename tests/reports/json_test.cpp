@@ -58,6 +58,20 @@ struct Filled {
   Filled() {
     fill_realistic(s);
     add_search(s, 60);
+    for (const Shared shared : {Shared::mlp, Shared::slot}) add_confirmed(shared);
+  }
+
+  // The fastest, with what a fresh process says and with another tile that was tried.
+  void add_confirmed(Shared shared) {
+    AttemptRecord a = layer_attempt(sample_case(shared, 1));
+    a.outcome = verified_outcome(shared == Shared::slot ? 900 : 1000);
+    a.confirm_us = samples_around(shared == Shared::slot ? 930 : 1000);
+    a.trials = {{.step = "grouped_stage1",
+                 .kernel = "cpu.grouped_stage1.stream",
+                 .tile = {{{"rows", 4}}},
+                 .ratio = {.median = 0.97, .lo = 0.96, .hi = 0.98, .n = 9},
+                 .taken = true}};
+    record(s.store, s.study, s.environment, a, a.outcome);
   }
 };
 
@@ -111,6 +125,24 @@ TEST_CASE("every column is described, and every described column is there") {
   const Grid csv = result_rows(load_report(filled.s.store));
   CHECK(std::set<std::string>(csv.columns.begin(), csv.columns.end()) ==
         keys_of(schema["properties"]["results"]["items"]["properties"]));
+}
+
+TEST_CASE("the JSON report has what a fresh process measured, and the tiles tried for a layer") {
+  const Filled filled;
+  const json report = report_of(filled.s.store);
+  REQUIRE(report["confirmations"].size() == 1);
+  const json& c = report["confirmations"][0];
+  CHECK(c["confirm_us"].get<double>() == doctest::Approx(930).epsilon(0.01));
+  CHECK(c["layer_time_us"].get<double>() == doctest::Approx(900).epsilon(0.01));
+  CHECK(c["change_percent"].get<double>() == doctest::Approx(-7));
+  CHECK(c["race_change_percent"].get<double>() == doctest::Approx(-10));
+  CHECK(c["verdict"] == "FASTER");
+  CHECK(c["contradicts"] == 0);
+  REQUIRE(report["joint_trials"].size() == 2);  // of both layers
+  const json& t = report["joint_trials"][0];
+  CHECK(t["tile"] == "rows=4");
+  CHECK(t["change_percent"].get<double>() == doctest::Approx(-3));
+  CHECK(t["taken"] == 1);
 }
 
 TEST_CASE("comparisons as JSON are what their schema says") {

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include "reports/compare.h"
 #include "reports/markdown.h"
 #include "tests/reports/synthetic.h"
 
@@ -10,7 +11,7 @@ namespace {
 
 // Two variants, the slot 10 % faster; the baseline was raced against itself, `control` times as
 // slow.
-ReportData report_with(const TemporaryFolder& folder, double control) {
+Store store_with(const TemporaryFolder& folder, double control) {
   Store store = Store::create_or_open(folder / (std::to_string(control) + ".db"));
   const Case mlp = sample_case(Shared::mlp), slot = sample_case(Shared::slot);
   const int64_t study = store.add_study(sample_study(), {{mlp, true}, {slot, false}});
@@ -19,7 +20,11 @@ ReportData report_with(const TemporaryFolder& folder, double control) {
   baseline.control_us = samples_around(100 * control);
   record(store, study, environment, baseline, verified_outcome(100));
   record(store, study, environment, layer_attempt(slot), verified_outcome(90));
-  return load_report(store);
+  return store;
+}
+
+ReportData report_with(const TemporaryFolder& folder, double control) {
+  return load_report(store_with(folder, control));
 }
 
 }  // namespace
@@ -44,4 +49,27 @@ TEST_CASE("a race in which a layer beats itself decides nothing, and the report 
     CHECK(to_markdown(data).find("1 of 1 layers raced against themselves came out FASTER") !=
           std::string::npos);
   }
+}
+
+TEST_CASE("a comparison of two selections decides nothing where a race's control failed") {
+  const TemporaryFolder folder;
+  for (const double control : {0.97, 1.0, 1.03}) {
+    CAPTURE(control);
+    const Store store = store_with(folder, control);
+    const bool fails = control != 1.0;
+    const Pairs pairs = match_pairs(store, "shared=mlp", store, "shared=slot");
+    REQUIRE(pairs.all.size() == 1);
+    CHECK(pairs.all[0].comparison.verdict == (fails ? Verdict::undecided : Verdict::faster));
+    CHECK((to_markdown(pairs).find("1 of the pairs were measured in a race in which a layer was "
+                                   "faster or slower than itself") != std::string::npos) == fails);
+  }
+}
+
+TEST_CASE("a control that failed counts for layers of its race that are compared without it") {
+  const TemporaryFolder folder;
+  const Store store = store_with(folder, 1.03);
+  // The layer that was raced twice is on neither side.
+  const Pairs pairs = match_pairs(store, "shared=slot", store, "shared=slot");
+  REQUIRE(pairs.all.size() == 1);
+  CHECK(pairs.all[0].comparison.verdict == Verdict::undecided);
 }

@@ -54,6 +54,15 @@ TEST_CASE("what a fresh process measured stands beside what won, with the differ
                  "-10.0 % in the race: winning flattered it by +5.0 points."));
 }
 
+TEST_CASE("a winner that a fresh process contradicts has not won, and the report says so") {
+  const std::string text =
+      report_of([](AttemptRecord& a, bool slot) { a.confirm_us = rounds(slot ? 120 : 100, 0.01); });
+  CHECK(contains(text, "(SLOWER), -10.0 % in the race"));
+  CHECK(contains(text, "that contradicts the race, whose verdict is UNDECIDED."));
+  CHECK(contains(text, "| UNDECIDED |"));
+  CHECK_FALSE(contains(text, "| FASTER |"));
+}
+
 TEST_CASE("the tiles that a layer has for its own sake are named, and where none is, that too") {
   JointTrial trial{.step = "grouped_stage1", .kernel = "cpu.grouped_stage1.stream"};
   trial.tile = {{{"rows", 4}}};

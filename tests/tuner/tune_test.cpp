@@ -124,6 +124,53 @@ TEST_CASE("every strategy tries the default, and all tiles where it may") {
   }
 }
 
+TEST_CASE("B4: a tile that reads faster than memory is kept as suspect and never wins") {
+  Bench bench;
+  bench.session.time_us = [&](int, const Choice& choice, int) {
+    return bench.place(choice) == 2 ? 0.5 : bench.time_of(choice);
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive})) == 0);
+  int suspects = 0;
+  for (const AttemptRecord& a : bench.attempts) {
+    if (a.outcome.status != Status::suspect) continue;
+    ++suspects;
+    CHECK(a.outcome.reason.find("GB/s are read") != std::string::npos);
+    CHECK(a.outcome.samples_us.size() >= 3);
+  }
+  CHECK(suspects == 1);
+}
+
+TEST_CASE("B4: a tile that turns suspect in the finals is not taken") {
+  Bench bench;
+  int calls = 0;
+  bench.session.time_us = [&](int, const Choice& choice, int) {
+    if (bench.place(choice) != 2) return bench.time_of(choice);
+    return ++calls > 20 ? 0.5 : 50.0;  // three verifications and twelve samples come before
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive})) == 0);
+  const AttemptRecord* last = nullptr;
+  for (const AttemptRecord& a : bench.attempts)
+    if (a.kernel == bench.all[2].kernel->name && a.tile == bench.all[2].tile) last = &a;
+  REQUIRE(last != nullptr);
+  CHECK(last->outcome.status == Status::suspect);
+  CHECK(last->outcome.samples_us.size() == 25);
+}
+
+TEST_CASE("B10: a sample that is no time is kept out of the ledger's numbers and never wins") {
+  for (const double bad : {0.0, -1.0, std::nan(""), double{INFINITY}}) {
+    CAPTURE(bad);
+    Bench bench;
+    bench.session.time_us = [&](int, const Choice& choice, int) {
+      return bench.place(choice) == 2 ? bad : bench.time_of(choice);
+    };
+    CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive})) == 0);
+    CHECK(std::any_of(bench.attempts.begin(), bench.attempts.end(), [](const AttemptRecord& a) {
+      return a.outcome.status == Status::suspect &&
+             a.outcome.reason.find("expected a time above 0") != std::string::npos;
+    }));
+  }
+}
+
 TEST_CASE("the fastest tile never wins when it is wrong, and its failure is kept") {
   Bench bench;
   bench.session.fault = [&](int, const Choice& choice, RefState& state) {
