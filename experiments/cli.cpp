@@ -136,8 +136,7 @@ void add_record(CLI::App& app, Request& request) {
       "record", "Measure every tile of every step of a sweep, for device: replay:FOLDER");
   add_sweep_arguments(*command, request);
   RecordOptions& record = request.record;
-  command->add_option("--out", record.out, "The folder; a step whose file is there is kept")
-      ->required();
+  command->add_option("--out", record.out, "The folder; what its files have is kept")->required();
   command
       ->add_option("--tiles", record.most_tiles,
                    "At most so many tiles of a step: where it has more, a sample")
@@ -146,6 +145,12 @@ void add_record(CLI::App& app, Request& request) {
   command->add_option("--seconds", record.seconds, "Of a step, 0: no limit")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
+  command->add_option("--total", record.total_seconds, "Seconds of all steps, 0: no limit")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  command->add_option("--steps", record.steps, "Only these: router_gate,dispatch")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command->footer(std::string(kSweepHelp) +
                   "Example: fselab record spaces device=hip:0 --out spaces\n"
                   "         fselab run spaces device=replay:spaces --db replayed.db");

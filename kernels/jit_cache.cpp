@@ -80,8 +80,9 @@ fs::path write_private(const fs::path& entry, const std::string& text) {
   std::string name = entry.string() + ".XXXXXX";
   const int fd = ::mkostemp(name.data(), O_CLOEXEC);
   if (fd < 0) return {};
+  // Not flushed to the disk: what a power failure cuts off has another hash and is compiled again,
+  // while waiting for a disk took longer than most kernels take to compile.
   bool ok = write_all(fd, text.data(), text.size());
-  ok = ::fsync(fd) == 0 && ok;  // else a crash could leave a renamed file without its content
   ok = ::close(fd) == 0 && ok;
   if (ok) return name;
   ::unlink(name.c_str());

@@ -91,6 +91,9 @@ inline hipError_t hipModuleLoadData(hipModule_t* module, const void* image) {
 inline hipError_t instantiate(hipGraphExec_t* exec, hipGraph_t graph) {
   return cudaGraphInstantiate(exec, graph, 0);
 }
+inline hipError_t upload(hipGraphExec_t exec, hipStream_t stream) {
+  return cudaGraphUpload(exec, stream);
+}
 inline std::string arch_of(const hipDeviceProp_t& p) {
   return "sm_" + std::to_string(p.major) + std::to_string(p.minor);
 }
@@ -137,6 +140,9 @@ inline constexpr const char* kRuntimeName = "CUDA";
 #else
 inline hipError_t instantiate(hipGraphExec_t* exec, hipGraph_t graph) {
   return hipGraphInstantiate(exec, graph, nullptr, nullptr, 0);
+}
+inline hipError_t upload(hipGraphExec_t, hipStream_t) {
+  return hipSuccess;  // HIP 5.2 has no such call
 }
 inline std::string arch_of(const hipDeviceProp_t& p) {
   const std::string name = p.gcnArchName;  // "gfx90a:sramecc+:xnack-"

@@ -18,11 +18,18 @@ bool kept(const Choice& choice, const Step& step, const std::vector<TileRestrict
   });
 }
 
+// A recorded tile may be of a kernel that had other axes.
+bool has_its_axes(const Choice& choice) {
+  return std::equal(choice.tile.axes.begin(), choice.tile.axes.end(), choice.kernel->axes.begin(),
+                    choice.kernel->axes.end(),
+                    [](const auto& own, const Axis& axis) { return own.first == axis.name; });
+}
+
 std::vector<double> predictions(const std::vector<Choice>& all, const LayerPlan& plan,
                                 const Step& step, const DeviceInfo& device) {
   std::vector<double> predicted_us;
   for (const Choice& choice : all) {
-    if (!choice.kernel->predicted_us) return {};
+    if (!choice.kernel->predicted_us || !has_its_axes(choice)) return {};
     predicted_us.push_back(choice.kernel->predicted_us(choice.tile, plan, step, device));
   }
   return predicted_us;

@@ -8,15 +8,26 @@
 namespace fse {
 
 struct RecordSpec {
-  int most_tiles = 2000;  // of a step; where it has more, the default and a sample by seed
-  double seconds = 0;     // of a step; 0: until all are measured
-  int samples = 7;        // at least 6, below which no 95 % interval of a median exists
-  uint64_t seed = 1;
+  double seconds = 0;  // 0: until all are measured
+  int samples = 7;     // at least 6, below which no 95 % interval of a median exists
   std::function<bool()> stop = [] { return false; };
+  // Told how many of the first are wanted, before they are.
+  std::function<void(size_t count)> before_compiling = [](size_t) {};
 };
 
-// Every tile of a step that is legal and fits, verified and timed, failures among them: what a
-// search would have to choose from. Throws Error(incomplete) when stopped.
-std::vector<RecordedTile> record_tiles(StepRunner&, std::span<const Choice> all, const RecordSpec&);
+// What is recorded of a step: all of its choices or, where there are more than `most`, the default
+// and a sample by seed, in their order.
+std::vector<Choice> recorded_choices(std::span<const Choice> all, int most, uint64_t seed);
+// Those of them that an earlier recording does not have.
+std::vector<Choice> missing_choices(std::span<const Choice> chosen,
+                                    const std::vector<RecordedTile>& before);
+
+// Verified and timed, failures among them, as far as the time goes: what a search would have to
+// choose from.
+std::vector<RecordedTile> record_tiles(StepRunner&, std::span<const Choice> missing,
+                                       const RecordSpec&);
+// Tiles of several recordings as one, in the order of the choices.
+std::vector<RecordedTile> in_order_of(std::span<const Choice> chosen,
+                                      const std::vector<RecordedTile>& tiles);
 
 }  // namespace fse

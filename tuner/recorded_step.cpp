@@ -43,6 +43,7 @@ void fields(Archive& a, RecordedStep& r) {
   a("peak_gflops", r.peak_gflops);
   a("spec", r.spec);
   a("step", r.step);
+  a("legal", r.legal);
 }
 
 namespace {

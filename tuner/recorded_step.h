@@ -24,6 +24,7 @@ struct RecordedStep {
   double read_gbs = 0, peak_gflops = 0;
   Case spec;         // the workload, and a variant that has the step
   std::string step;  // its name in that variant's plan
+  int legal = 0;     // tiles that there are of it: all are recorded, or a sample
   std::vector<RecordedTile> tiles;
 };
 

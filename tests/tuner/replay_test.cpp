@@ -7,6 +7,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "kernels/gpu/layer.h"
 #include "small_layer.h"
 #include "tests/temporary_folder.h"
 #include "tuner/record.h"
@@ -154,22 +155,68 @@ TEST_CASE("recordings that are damaged, mixed or missing give one error that say
 
 TEST_CASE("a recording holds the default and at most so many tiles, the same ones every time") {
   Recording recording;
+  const auto all = candidates(recording.plan, recording.stage1(), kDevice, {});
+  const auto names = [&](int most, uint64_t seed) {
+    std::vector<std::string> tiles;
+    for (const Choice& choice : recorded_choices(all, most, seed)) tiles.push_back(to_text(choice));
+    return tiles;
+  };
+  CHECK(names(2000, 1).size() == all.size());
+  const auto few = names(5, 1);
+  CHECK(few.size() == 5);
+  CHECK(few[0] == to_text(all[0]));
+  CHECK(names(5, 1) == few);
+  CHECK(names(5, 2) != few);
+}
+
+TEST_CASE("a recording that was stopped goes on where it ended, and is then the same") {
+  Recording recording;
   recording.write_all();
   const auto bench = open_replay(recording.folder.path());
   bench->set_workload({.spec = recording.spec});
   const auto layer = bench->open({});
   const auto place = static_cast<size_t>(&recording.stage1() - recording.plan.steps.data());
+  const auto step = layer->open_step(place, {});
   const auto all = candidates(recording.plan, recording.stage1(), kDevice, {});
-  const auto names = [&](const RecordSpec& spec) {
-    std::vector<std::string> tiles;
-    const auto step = layer->open_step(place, {});
-    for (const RecordedTile& tile : record_tiles(*step, all, spec)) tiles.push_back(tile.tile);
-    return tiles;
+  const auto names = [](const std::vector<RecordedTile>& tiles) {
+    std::vector<std::string> texts;
+    for (const RecordedTile& tile : tiles) texts.push_back(tile.kernel + " " + tile.tile);
+    return texts;
   };
-  CHECK(names({}).size() == all.size());
-  const auto few = names({.most_tiles = 5});
-  CHECK(few.size() == 5);
-  CHECK(few[0] == to_text(all[0].tile));
-  CHECK(names({.most_tiles = 5}) == few);
-  CHECK(names({.most_tiles = 5, .seed = 2}) != few);
+  const auto whole = record_tiles(*step, all, {});
+  REQUIRE(whole.size() == all.size());
+  CHECK(whole[1].outcome.samples_us.size() == 7);
+
+  int asked = 0;
+  size_t compiled = 0;
+  const auto begun = record_tiles(*step, all,
+                                  {.stop = [&] { return ++asked > 3; },
+                                   .before_compiling = [&](size_t count) { compiled = count; }});
+  REQUIRE(begun.size() == 3);
+  CHECK(compiled == std::min<size_t>(64, all.size()));
+  const auto missing = missing_choices(all, begun);
+  CHECK(missing.size() == all.size() - 3);
+  auto both = record_tiles(*step, missing, {});
+  both.insert(both.end(), begun.begin(), begun.end());
+  CHECK(names(in_order_of(all, both)) == names(whole));
+  CHECK(missing_choices(all, both).empty());
+}
+
+TEST_CASE("a recorded tile whose kernel has other axes by now is a point without a prediction") {
+  RecordedStep recorded{.device = typical_gpu("sm_90"),
+                        .spec = {.layer = small_layer(), .tokens = 3},
+                        .step = "grouped_stage1"};
+  recorded.spec.layer.dtype = DType::bf16;
+  const LayerPlan plan = make_plan(recorded.spec, recorded.device);
+  const auto stage1 = std::find_if(plan.steps.begin(), plan.steps.end(),
+                                   [](const Step& step) { return step.op == Op::grouped_stage1; });
+  for (const Choice& choice : candidates(plan, *stage1, recorded.device, {}))
+    recorded.tiles.push_back({choice.kernel->name, to_text(choice.tile), {}});
+  REQUIRE(recorded.tiles.size() > 100);
+  CHECK(space_of(recorded).space.predicted_us.size() == recorded.tiles.size());
+  recorded.tiles[7].tile += " gone=1";
+  const SearchSpace space = space_of(recorded).space;
+  CHECK(space.predicted_us.empty());
+  CHECK(space.points.size() == recorded.tiles.size());
+  CHECK(std::count(space.axes.begin(), space.axes.end(), "gone") == 1);
 }
