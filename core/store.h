@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/case.h"
+#include "core/kernel_counters.h"
 #include "core/outcome.h"
 #include "core/tile.h"
 
@@ -175,6 +176,12 @@ class Store {
   std::optional<StoredAttempt> attempt(int64_t id) const;
   // Marks the attempt as the winner of its key; the schema refuses one that is not verified.
   void set_winner(int64_t attempt);
+
+  // What an emulator counted. Counts are exact: where the same kernel, tile, step and tokens were
+  // counted in this environment before, the new ones take their place.
+  void add_count(int64_t environment, const CountRecord&);
+  std::vector<CountRecord> counts(const std::string& step_key, const std::string& kernel,
+                                  const Tile&) const;  // of all environments, the newest first
 
   struct StudySummary {
     int64_t id;

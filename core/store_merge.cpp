@@ -55,6 +55,7 @@ class Merger {
   void merge() {
     require_still();
     merge_environments();
+    merge_counts();
     merge_studies();
     merge_runs();
     merge_winners();
@@ -81,6 +82,24 @@ class Merger {
       environments_[integer(q, "id")] = known.executeStep()
                                             ? integer(known, "id")
                                             : insert(into_, "environment", row_of(q, {"id"}));
+    }
+  }
+
+  // They are exact: what is there already says the same.
+  void merge_counts() {
+    auto q = query(from_, "SELECT * FROM kernel_count ORDER BY rowid", {});
+    while (q.executeStep()) {
+      const int64_t environment = environments_.at(integer(q, "environment"));
+      auto there = query(into_,
+                         "SELECT 1 FROM kernel_count WHERE (environment, step_key, workload, "
+                         "kernel, tile) = (?, ?, ?, ?, ?)",
+                         {environment, text(q, "step_key"), text(q, "workload"), text(q, "kernel"),
+                          text(q, "tile")});
+      if (there.executeStep()) continue;
+      Row row = row_of(q, {"environment"});
+      row.emplace_back("environment", environment);
+      insert(into_, "kernel_count", row);
+      ++result_.counts;
     }
   }
 

@@ -7,6 +7,7 @@ namespace fse {
 
 struct MergeResult {
   int64_t attempts = 0, cases = 0;  // added; brought to an end
+  int64_t counts = 0;               // kernels counted in an emulator, added
   // Where the files disagree: two ends of a case, two winners of a key, two histories of a process.
   std::vector<std::string> conflicts;
 };

@@ -387,6 +387,7 @@ std::string schema_statements(int version) {
   if (version == 5) return study_notes();
   if (version == 6) return index_of_fastest();
   if (version == 7) return confirmed_and_joint();
+  if (version == 8) return count_table();
   return provenance_tables() + case_table() + attempt_tables() + triggers() + views();
 }
 

@@ -18,11 +18,12 @@
 namespace fse {
 
 inline constexpr int kApplicationId = 0x66736c62;  // "fslb"
-inline constexpr int kSchemaVersion = 7;
+inline constexpr int kSchemaVersion = 8;
 inline constexpr int kBusyMilliseconds = 10'000;
 
 // The statements that lead from schema version - 1 to `version`.
 std::string schema_statements(int version);
+std::string count_table();  // of version 8
 
 // Why `f_type` of statfs() asks for a rollback journal ("" = a local file system). WAL needs shared
 // memory between all users of the file, which another host does not have.

@@ -67,7 +67,7 @@ struct Request {
   std::string shard, layer, certificate;
   std::string command;  // as typed
   std::vector<std::string> overrides, deadlines;
-  bool steps = false, quiet = false, in_process = false;
+  bool steps = false, quiet = false, in_process = false, counters = false;
   int parent = 0;
   ReportOptions report;
   RecordOptions record;
@@ -180,7 +180,9 @@ int verify(const Request& request) {
   return verify_layer({.dir = request.dir,
                        .device = request.device,
                        .layer = request.layer,
-                       .all_tiles = request.tiles == "all"});
+                       .all_tiles = request.tiles == "all",
+                       .counters = request.counters,
+                       .db = request.db});
 }
 
 void add_verify(CLI::App& app, Request& request) {
@@ -199,12 +201,19 @@ void add_verify(CLI::App& app, Request& request) {
           ->add_option("--tiles", request.tiles, "default: one tile per step; all: every legal one")
           ->check(CLI::IsMember({"default", "all"}))
           ->capture_default_str();
+  CLI::Option* counters = command->add_flag(
+      "--counters", request.counters,
+      "On an emulated device: also count what each kernel loads, stores and multiplies,\n"
+      "and hold it against what its op declares");
+  command->add_option("--db", request.db, "Keep the counters there: fselab db counters")
+      ->needs(counters);
   command
       ->add_option("--certificate", request.certificate,
                    "Instead of a folder: what `fselab db export --certificate` wrote")
       ->excludes(dir)
       ->excludes(layer)
-      ->excludes(tiles);
+      ->excludes(tiles)
+      ->excludes(counters);
   command->footer(
       "Also on hostile inputs: one expert takes all tokens, a row of zeros, a row of NaN.\n"
       "A certificate's winner is verified and measured again beside what it was compared with:\n"
@@ -214,6 +223,7 @@ void add_verify(CLI::App& app, Request& request) {
       "is\n"
       "another device; exit 5 for a file that was tampered with.\n"
       "Example: fselab verify tests/golden/qwen3_next --device cpu\n"
+      "         fselab verify tests/golden/qwen3_next --device emu:gfx942 --counters --db e.db\n"
       "         fselab verify --certificate winner.json");
   command->callback([&] { request.action = [&] { return verify(request); }; });
 }

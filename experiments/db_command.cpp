@@ -128,6 +128,12 @@ void add_details(CLI::App& db, Asked& asked, const Choose& choose) {
                 [&asked](const Store& s) { return show_steps(s, asked.id); });
   steps->add_option("attempt", asked.id, "Its number")->required();
   steps->footer(column_help("steps") + "Example: fselab db steps 17 --db results.db");
+  CLI::App* counters =
+      add_query(db, "counters", "What kernels did on emulated devices (verify --counters)", asked,
+                choose, [&asked](const Store& s) { return list_counters(s, asked.filter); });
+  counters->add_option("filter", asked.filter, "Conditions, e.g. kernel~stage1 device=emu:gfx942");
+  counters->footer(column_help("counters") +
+                   "Example: fselab db counters --db emu.db kernel~stage1 --md");
   CLI::App* again = add_query(db, "rerun", "Measure one attempt again, beside what its row says",
                               asked, choose, [&asked](const Store& s) {
                                 const Rerun done = rerun_attempt(s, asked.n);
@@ -191,8 +197,11 @@ int merge(const MergeAsked& asked) {
   for (const std::string& conflict : merged.conflicts) fmt::print(stderr, "{}\n", conflict);
   const bool written = merged.conflicts.empty() || asked.keep;
   fmt::print("{}: {}\n", asked.into.string(),
-             written ? fmt::format("{} and {} more", counted(merged.attempts, "attempt"),
-                                   counted(merged.cases, "case"))
+             written ? fmt::format("{} and {} more{}", counted(merged.attempts, "attempt"),
+                                   counted(merged.cases, "case"),
+                                   merged.counts > 0 ? fmt::format(", {} of emulated kernels",
+                                                                   counted(merged.counts, "count"))
+                                                     : "")
                      : fmt::format("{} conflicts, nothing was written", merged.conflicts.size()));
   return written ? 0 : 1;
 }

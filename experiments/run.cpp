@@ -1,7 +1,6 @@
 #include "experiments/run.h"
 
 #include <fmt/format.h>
-#include <sys/utsname.h>
 
 #include <algorithm>
 #include <charconv>
@@ -12,9 +11,8 @@
 
 #include "core/counted.h"
 #include "core/error.h"
-#include "core/version.h"
 #include "experiments/device_choice.h"
-#include "experiments/freshness.h"
+#include "experiments/environment.h"
 #include "experiments/interrupt.h"
 #include "experiments/paths.h"
 #include "experiments/sourced_ceilings.h"
@@ -28,18 +26,11 @@
 namespace fse {
 namespace {
 
-std::string host_os() {
-  utsname name{};
-  return uname(&name) == 0 ? fmt::format("{} {}", name.sysname, name.release) : "unknown";
-}
-
 Environment describe_environment(Workbench& bench) {
-  return {.device = bench.device(),
-          .compiler = compilers_text(bench.kernel_toolchain()),
-          .git_revision = std::string(git_revision()),
-          .host_os = host_os(),
-          .read_gbs = bench.measure_read_gbs(),
-          .peak_gflops = bench.measure_peak_gflops()};
+  Environment environment = environment_here(bench.device(), bench.kernel_toolchain());
+  environment.read_gbs = bench.measure_read_gbs();
+  environment.peak_gflops = bench.measure_peak_gflops();
+  return environment;
 }
 
 // One part of several; the parts have no group in common.

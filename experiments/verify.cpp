@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/model_import.h"
 #include "core/outcome.h"
+#include "experiments/count_kernels.h"
 #include "experiments/device_choice.h"
 #include "experiments/golden.h"
 #include "tuner/layer_bench.h"
@@ -148,8 +149,23 @@ void judge_tiles(Session& session, const LayerPlan& plan, const DeviceInfo& devi
   }
 }
 
+// What each kernel loads, stores and multiplies on the layer's own tokens.
+void judge_counters(Session& session, const LayerPlan& plan, std::span<const Choice> choices,
+                    KernelCounting& counting, const Subject& subject, const VerifyOptions& options,
+                    Tally& tally) {
+  const std::string workload =
+      fmt::format("{} {}", subject.golden ? "golden" : "random",
+                  std::filesystem::absolute(options.dir).lexically_normal().filename().string());
+  session.set_input(subject.x);
+  session.run(choices, 0);
+  for (const CountRecord& r : counting.count(session, plan, choices, workload, options.all_tiles)) {
+    const std::string what = fmt::format("{} counters", choice_text(r.kernel, r.tile));
+    r.finding.empty() ? tally.pass(what, count_text(r)) : tally.fail(what, r.finding);
+  }
+}
+
 void verify_numbers(Backend& backend, const ModelConfig& config, const VerifyOptions& options,
-                    const LayerSpec& layer, Tally& tally) {
+                    const LayerSpec& layer, KernelCounting* counting, Tally& tally) {
   const Subject subject = load_subject(layer, config.storage, options);
   const std::string name =
       fmt::format("{}{}", to_name(layer.dtype),
@@ -181,6 +197,7 @@ void verify_numbers(Backend& backend, const ModelConfig& config, const VerifyOpt
       judge_hostile(*session, plan, choices, hostile, subject, what + " hostile", tally);
       if (options.all_tiles)
         judge_tiles(*session, plan, backend.device(), choices, subject, what, tally);
+      if (counting) judge_counters(*session, plan, choices, *counting, subject, options, tally);
     } catch (const AttemptError& error) {
       if (error.status == Status::crashed) throw;  // what the device answers now counts nothing
       tally.fail(what, fmt::format("{}: {}", to_name(error.status), error.what()));
@@ -216,9 +233,11 @@ int verify_layer(const VerifyOptions& options) {
                               (options.dir / "config.json").string(), config.storage_key,
                               config.storage));
   const auto backend = open_device(options.device);
+  std::optional<KernelCounting> counting;
+  if (options.counters) counting.emplace(*backend, options.db);
   Tally tally;
   for (const LayerSpec& layer : number_formats(config.layer, backend->device()))
-    verify_numbers(*backend, config, options, layer, tally);
+    verify_numbers(*backend, config, options, layer, counting ? &*counting : nullptr, tally);
   fmt::print("{} passed, {} failed, {} skipped\n", tally.passed, tally.failed, tally.skipped);
   if (tally.failed > 0) return 1;
   return tally.passed > 0 ? 0 : 2;

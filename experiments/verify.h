@@ -7,8 +7,10 @@ namespace fse {
 struct VerifyOptions {
   std::filesystem::path dir;  // config.json, model.safetensors, golden.safetensors where present
   std::string device = "auto";
-  std::string layer;       // its tensors' prefix; empty: the only MoE layer there is
-  bool all_tiles = false;  // every legal tile of every step, not only the default one
+  std::string layer;         // its tensors' prefix; empty: the only MoE layer there is
+  bool all_tiles = false;    // every legal tile of every step, not only the default one
+  bool counters = false;     // also count what the kernels do and hold it against their ops
+  std::filesystem::path db;  // where the counters are kept; empty: nowhere
 };
 
 // Runs every variant and dtype of one layer against the reference, and the golden answer where

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "core/kernel_counters.h"
 #include "core/names.h"
 #include "core/op.h"
 #include "core/outcome.h"
@@ -49,6 +50,10 @@ class Session {
   virtual void compile(int /*step*/, std::span<const Choice>) {}
   // What the compiler said of a step's kernel that ran; nothing where no such compiler made it.
   virtual std::optional<KernelResources> resources(int /*step*/, const Choice&) { return {}; }
+  // Runs one step as run_step() does, and counts; nothing where the device cannot.
+  virtual std::optional<KernelCounters> count_step(int /*step*/, const Choice&, int /*set*/) {
+    return {};
+  }
   // Bytes in use now: of this process, or of all that use the GPU.
   virtual int64_t memory_bytes() const { return resident_bytes(); }
   virtual Matrix read(Buf) const = 0;

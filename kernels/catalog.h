@@ -14,6 +14,16 @@ namespace gpu {
 struct Launch;
 }
 
+// How a kernel goes over the weights of an op, by design: what tokens do not share is read again,
+// and what does not fill a tile is multiplied by zeros.
+struct WeightPass {
+  int tokens = 1;      // that share one reading
+  bool dense = false;  // all do, whichever of them an expert has
+  int rows = 0;        // of a tile for the matrix unit; 0: it is not used
+  int columns = 0;     // of tokens that are multiplied at least; 0: those of an instruction
+  int depth = 1;       // slices of 128 bytes of k that are multiplied at least
+};
+
 struct Axis {
   std::string name;
   std::vector<int> values;
@@ -42,6 +52,9 @@ struct KernelDef {
   std::string header = {};
   std::string (*instance)(const Tile&, const LayerPlan&, const Step&) = nullptr;
   gpu::Launch (*launch)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&) = nullptr;
+  // Of op `part` of the step: its own, or one that `layer` is made of. nullptr: there are no
+  // weights.
+  WeightPass (*pass)(const Tile&, Op part, const LayerPlan&) = nullptr;
   bool cooperative = false;  // its blocks wait for each other: all of them have to be resident
 };
 

@@ -11,8 +11,8 @@ struct Column {
 };
 
 // Those of a verb: "ls", "ls --cases", "best", "top", "top --level step", "failures", "coverage",
-// "diff" (behind those that say which case it is), "steps", "rerun", "check". Empty for other
-// verbs.
+// "diff" (behind those that say which case it is), "steps", "counters", "rerun", "check". Empty for
+// other verbs.
 std::vector<Column> columns_of(std::string_view verb);
 
 // The same for --help: one a line.

@@ -2,6 +2,7 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sqlite3.h>
 
 #include <algorithm>
@@ -197,6 +198,30 @@ Grid show_steps(const Store& store, const std::string& id) {
              "SELECT step, op, kernel, tile, median_us AS time_us, lo_us, hi_us, n, bytes, flops, "
              "floor_us FROM step_time WHERE attempt = CAST(? AS INTEGER) ORDER BY ordinal",
              id);
+}
+
+Grid list_counters(const Store& store, const std::vector<std::string>& conditions) {
+  const std::vector<std::string> known{"device",      "arch",   "product", "git_revision",
+                                       "environment", "kernel", "step_key"};
+  for (const std::string& condition : conditions) {
+    const std::string name = condition.substr(0, condition.find_first_of("=!<>~"));
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      fail_usage(fmt::format("filter '{}': counters have no such column, expected one of {}",
+                             printable(condition), fmt::join(known, ", ")));
+  }
+  if (!store.database().tableExists("kernel_count"))  // before version 8
+    return {.columns = {"device"}, .rows = {}};
+  const Filter filter = parse_filter(conditions);
+  return ask(store,
+             fmt::format("SELECT e.device, a.step_key, a.workload, a.kernel, a.tile, a.pairs, "
+                         "a.active_experts, a.bytes, a.flops, a.loaded_bytes, a.stored_bytes, "
+                         "a.loaded_lines, a.stored_lines, a.lds_cycles, a.lds_conflicts, "
+                         "a.matrix_instructions, a.matrix_flops, a.wave_accesses, "
+                         "a.divergent_accesses, a.finding FROM kernel_count a "
+                         "JOIN environment e ON e.id = a.environment WHERE {} "
+                         "ORDER BY a.counted DESC, a.rowid DESC",
+                         filter.where),
+             filter);
 }
 
 Grid run_sql(const Store& store, const std::string& sql) {

@@ -23,6 +23,10 @@ Grid show(const Store&, const std::string& id);
 // Where an attempt is a layer: its steps.
 Grid show_steps(const Store&, const std::string& id);
 
+// What kernels did on emulated devices, the newest first; a filter may name the device, the
+// environment, the kernel and the step_key.
+Grid list_counters(const Store&, const std::vector<std::string>& conditions);
+
 Grid run_sql(const Store&, const std::string& sql);  // with median() and the like
 
 // What is wrong with the file; no rows where nothing is.

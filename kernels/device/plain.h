@@ -43,22 +43,22 @@ struct PlainRow {
   static constexpr int kK = kOp == kGate || kPaired ? S.hidden : S.intermediate;
   static constexpr int kBlocks = ceil_div(kK, 128);
 
-  // Row `row` of an expert's matrix; part 1: up.
-  FSE_D static float of(const Args& a, int expert, int part, int row, const u16* token) {
+  // Row `row` of an expert's matrix, its first `k` columns; part 1: up.
+  FSE_D static float of(const Args& a, int expert, int part, int row, const u16* token,
+                        int k = kK) {
     if constexpr (kOp == kGate) {
       constexpr int kTokens = S.format == kF16 ? kF16 : kBf16;
-      return dot<kBf16, kTokens>(a.router, i64{row} * kK, token, kK, nullptr);
+      return dot<kBf16, kTokens>(a.router, i64{row} * kK, token, k, nullptr);
     } else if constexpr (kPaired) {
       const i64 first = (i64{2 * expert + part} * S.intermediate + row) * kK;
       const float* scales =
           a.gate_up_scale +
           (i64{2 * expert + part} * ceil_div(S.intermediate, 128) + row / 128) * kBlocks;
-      return dot<S.format, S.format>(a.gate_up, first, token, kK, scales);
+      return dot<S.format, S.format>(a.gate_up, first, token, k, scales);
     } else {
       const float* scales =
           a.down_scale + (i64{expert} * ceil_div(S.hidden, 128) + row / 128) * kBlocks;
-      return dot<S.format, S.format>(a.down, (i64{expert} * S.hidden + row) * kK, token, kK,
-                                     scales);
+      return dot<S.format, S.format>(a.down, (i64{expert} * S.hidden + row) * kK, token, k, scales);
     }
   }
 };
@@ -88,12 +88,14 @@ FSE_D void plain_result(const Args& a, i64 t, int row, int expert) {
     const int slot = row / width, place = row % width;
     const u16* token = x + t * S.hidden;
     const int e = S.experts + slot;
-    value = silu(Row::of(a, e, 0, place, token)) * Row::of(a, e, 1, place, token);
+    if (row < a.n.shared_width)  // what pads the last slot is 0, and not read
+      value = silu(Row::of(a, e, 0, place, token)) * Row::of(a, e, 1, place, token);
     to = static_cast<u16*>(a.shared_h) + t * slots * width + row;
   } else {
     const u16* token = static_cast<const u16*>(a.shared_h) + t * slots * width;
     for (int s = 0; s < slots; ++s)
-      value += Row::of(a, S.experts + s, 0, row, token + i64{s} * width);
+      value += Row::of(a, S.experts + s, 0, row, token + i64{s} * width,
+                       smaller(width, a.n.shared_width - s * width));
     value *= a.r.gated ? a.shared_weight[t] : a.r.shared_constant;
     to = static_cast<u16*>(a.shared_out) + t * S.hidden + row;
   }

@@ -1,7 +1,5 @@
 #include "kernels/emulator/counters.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <set>
@@ -146,36 +144,6 @@ void LaunchCounters::Part::matrix(gpu::host::MatrixForm form) {
   const int columns = form == Form::m16n8k16 ? 8 : 16;
   const int depth = form == Form::mfma_16x16x128 ? 128 : form == Form::mfma_16x16x32 ? 32 : 16;
   sum_.matrix_flops += 2.0 * 16 * columns * depth;
-}
-
-std::string to_text(const KernelCounters& c) {
-  return fmt::format(
-      "loaded={} ({} lines) stored={} ({} lines) lds={} cycles={} conflicts={} matrix={} "
-      "divergent={}/{}",
-      c.loaded_bytes, c.loaded_lines, c.stored_bytes, c.stored_lines, c.lds_bytes, c.lds_cycles,
-      c.lds_conflicts, c.matrix_instructions, c.divergent_accesses, c.wave_accesses);
-}
-
-std::string why_not_as_declared(const KernelCounters& c, const LayerPlan& plan, const Step& step,
-                                const Load& load, double most_padding) {
-  double weights = op_def(step.op).bytes(plan, step, load);
-  for (const auto* list : {&step.reads, &step.writes})
-    for (Buf id : *list) weights -= static_cast<double>(plan.find(id)->bytes());
-  double read = 0;
-  for (const BufferTraffic& b : c.buffers)
-    for (const char* name : {"router", "gate_up", "down", "gate_up_scale", "down_scale"})
-      if (b.name == name) read += static_cast<double>(b.loaded_bytes);
-  if (read > 1.01 * weights)  // a block scale is read again by every tile of its block
-    return fmt::format("{} reads its weights {:.2f} times: {:.0f} bytes, {:.0f} declared",
-                       step.name, read / weights, read, weights);
-  const double flops = op_def(step.op).flops(plan, step, load);
-  if (c.matrix_flops < 0.98 * flops)  // of what is declared, activations are no matrix work
-    return fmt::format("{} does {:.0f} matrix flops, {:.0f} declared", step.name, c.matrix_flops,
-                       flops);
-  if (c.matrix_flops > most_padding * flops)
-    return fmt::format("{} does {:.2f} times its flops on the matrix unit, at most {:.2f} expected",
-                       step.name, c.matrix_flops / flops, most_padding);
-  return "";
 }
 
 }  // namespace fse

@@ -2,43 +2,18 @@
 #include <array>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "core/op.h"
+#include "core/kernel_counters.h"
 #include "kernels/device/machine.h"
 #include "kernels/emulator/machine.h"
 
 namespace fse {
 
 inline constexpr int kLineBytes = 128;  // of a cache, on every GPU in question
-
-// What a launch did with one buffer: bytes of all lanes, and distinct cache lines.
-struct BufferTraffic {
-  std::string name;
-  int64_t loaded_bytes = 0, stored_bytes = 0;
-  int64_t loaded_lines = 0, stored_lines = 0;
-};
-
-// What an emulated launch did. Accesses are counted as the source spells them; a compiler may join
-// some.
-struct KernelCounters {
-  std::vector<BufferTraffic> buffers;
-  int64_t loaded_bytes = 0, stored_bytes = 0;  // global memory, all lanes
-  int64_t loaded_lines = 0, stored_lines = 0;  // distinct ones
-  int64_t lds_bytes = 0;
-  int64_t lds_cycles = 0;     // by the device's banks
-  int64_t lds_conflicts = 0;  // cycles more than without any two words in one bank
-  int64_t matrix_instructions = 0;
-  double matrix_flops = 0;
-  int64_t wave_accesses = 0;       // memory instructions of waves
-  int64_t divergent_accesses = 0;  // of these, those that some lanes took no part in
-};
-std::string to_text(const KernelCounters&);
 
 // Cycles that one access of a wave takes in LDS, and takes at least: lanes are served in groups as
 // wide as the banks, a group once per distinct word of its busiest bank. AMD reads 16 bytes of 64
@@ -48,11 +23,6 @@ struct LdsCost {
   int cycles, least;
 };
 LdsCost lds_cost(std::span<const int> at, uint64_t lanes, int bytes, bool load, int banks);
-
-// Why a launch does not do what its op declares ("" = it does): weights read more than once, fewer
-// matrix operations than the op has, or more than the padding of its tiles explains.
-std::string why_not_as_declared(const KernelCounters&, const LayerPlan&, const Step&, const Load&,
-                                double most_padding);
 
 // Counts for one launch, from all its groups of blocks.
 class LaunchCounters {

@@ -56,8 +56,10 @@ void m16n8k16(MatrixElement element, Lanes lanes) {
 // v_mfma_f32_16x16x32_f16, _bf16 and _fp8_fp8 (8). Of n values a lane, lane l has row l % 16 of A
 // and column l % 16 of B, both k = n * (l / 16) + 0..n-1; d[i] is row 4 * (l / 16) + i, column
 // l % 16. v_mfma_f32_16x16x128_f8f6f4 has 32 codes a lane in two halves of 16, each laid out so:
-// the first ones are k = 0..63, the second ones 64..127. (No source but compilers' code says so; a
-// product of operands that are laid out alike does not depend on it.)
+// the first ones are k = 0..63, the second ones 64..127. That is how AMD's "Matrix Core Programming
+// on AMD CDNA3 and CDNA4 architecture" (rocm.blogs.amd.com, 2025, figure 9) lays out fp8 for the
+// sister form 32x32x64, and how vLLM's gfx950 kernels load 16x16x128. Without block scales any
+// order of k is right that both operands share: AMD's aiter tests it with four pieces of 8.
 template <int kValues, int kHalves = 1>
 void mfma(MatrixElement element, Lanes lanes) {
   constexpr int kDepth = 4 * kValues * kHalves;

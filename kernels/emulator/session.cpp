@@ -164,7 +164,7 @@ double EmulatorSession::launch(int step, const Choice& choice, int set) {
   return us.count();
 }
 
-KernelCounters EmulatorSession::count_step(int step, const Choice& choice, int set) {
+std::optional<KernelCounters> EmulatorSession::count_step(int step, const Choice& choice, int set) {
   compile(std::array{step}, std::array{choice});
   const gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
   EmulatedLaunch launch = launch_of(a, step, choice, set);

@@ -20,8 +20,7 @@ class EmulatorSession final : public Session {
   void poison_buffers() override;
   RunTimes run(std::span<const Choice> choices, int set) override;
   double run_step(int step, const Choice& choice, int set) override;
-  // The same, counted; banks of LDS as the device has them.
-  KernelCounters count_step(int step, const Choice& choice, int set);
+  std::optional<KernelCounters> count_step(int step, const Choice& choice, int set) override;
   Matrix read(Buf) const override;
   void write(Buf, const Matrix&) override;
   void evict_caches() override {}

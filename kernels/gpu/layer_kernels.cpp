@@ -45,6 +45,24 @@ std::string layer_instance(const Tile& t, const LayerPlan& p, const Step&) {
                      to_text(gpu_shape(p)));
 }
 
+// gate_few.h multiplies whole batches of slices of all its waves.
+int gate_depth(int warps, const LayerPlan& p) {
+  const int slices = gpu::ceil_div(gpu::row_bytes(gpu::kGate, gpu_shape(p)), gpu::kSliceBytes);
+  return warps * std::min(4, gpu::ceil_div(slices, warps));
+}
+WeightPass layer_pass(const Tile& tile, Op part, const LayerPlan& p) {
+  const gpu::LayerTile t = layer_tile(tile);
+  const bool few = part == Op::gate_gemm && t.owned == 1;
+  const gpu::StreamTile s = part == Op::gate_gemm        ? gpu::gate_tile(t)
+                            : part == Op::grouped_stage1 ? gpu::stage1_tile(t)
+                                                         : gpu::stage2_tile(t);
+  return {.tokens = s.width,
+          .dense = s.dense != 0,
+          .rows = s.rows,
+          .columns = 0,
+          .depth = few ? gate_depth(t.warps, p) : 1};
+}
+
 // Slices of a row in stage 2, shared by as many warps: the others have other units.
 int stage2_split(const LayerPlan& p, int warps) {
   const int bytes = gpu::row_bytes(gpu::kStage2, gpu_shape(p));
@@ -93,6 +111,7 @@ std::vector<KernelDef> gpu_layer_kernels() {
            .header = "layer.h",
            .instance = layer_instance,
            .launch = layer_launch,
+           .pass = layer_pass,
            .cooperative = true}};
 }
 

@@ -183,6 +183,20 @@ double plain_us(const Tile& t, const LayerPlan& p, const Step& s, const DeviceIn
                             gpu_sizes(p, s), gpu_limits(d));
 }
 
+// ---- how each goes over its weights
+
+WeightPass stream_pass(const Tile& t, Op, const LayerPlan&) {
+  const gpu::StreamTile s = stream_tile(t);
+  return {.tokens = s.width, .dense = s.dense != 0, .rows = s.rows};
+}
+WeightPass dense_pass(const Tile& t, Op, const LayerPlan&) {
+  const gpu::DenseTile d = dense_tile(t);
+  return {.tokens = d.columns, .rows = d.rows, .columns = d.columns};
+}
+WeightPass plain_pass(const Tile&, Op, const LayerPlan&) {
+  return {};
+}
+
 KernelDef stream_row(Op op) {
   return {.name = "hip." + to_name(op) + ".stream",
           .op = op,
@@ -194,7 +208,8 @@ KernelDef stream_row(Op op) {
           .predicted_us = stream_us,
           .header = "stream.h",
           .instance = stream_instance,
-          .launch = stream_launch};
+          .launch = stream_launch,
+          .pass = stream_pass};
 }
 KernelDef dense_row(Op op) {
   return {.name = "hip." + to_name(op) + ".dense",
@@ -206,7 +221,8 @@ KernelDef dense_row(Op op) {
           .default_tile = dense_default,
           .header = "dense.h",
           .instance = dense_instance,
-          .launch = dense_launch};
+          .launch = dense_launch,
+          .pass = dense_pass};
 }
 KernelDef plain_row(Op op) {
   return {.name = "hip." + to_name(op) + ".plain",
@@ -219,7 +235,8 @@ KernelDef plain_row(Op op) {
           .predicted_us = plain_us,
           .header = "plain.h",
           .instance = plain_instance,
-          .launch = plain_launch};
+          .launch = plain_launch,
+          .pass = plain_pass};
 }
 }  // namespace
 
