@@ -15,8 +15,10 @@ namespace fse {
 
 namespace {
 
-// Few: a kernel that fills a real device starts as many blocks here, one after the other.
-constexpr int kComputeUnits = 2;
+// Few: a kernel that fills a real device starts as many blocks here, one after the other. Enough
+// that a layer of 64 columns has 16 of them for each, as the one-launch kernel wants for its
+// output.
+constexpr int kComputeUnits = 4;
 
 class Emulator final : public Backend {
  public:
