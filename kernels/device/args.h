@@ -76,11 +76,18 @@ struct Args {
   void* shared_h;
   void* shared_out;
   void* out;
-  // Grid barriers of the cooperative form: kBarrierWords words, zero before the first launch. What
-  // a launch leaves in them the next one expects, whichever tile it has.
+  // Grid barriers and mail of the cooperative form: kBarrierWords words, zero before the first
+  // launch. What a launch leaves in them the next one expects, whichever tile it has.
   unsigned* barrier;
 };
 
-inline constexpr int kBarrierWords = 128;  // of 4 barriers
+// Words of `barrier`: counters of 4 barriers; the number of launches with mail (mail.h), and two
+// counters of theirs; two words for each logit of up to 8 tokens.
+inline constexpr int kBarrierStride = 32;  // a counter has a cache line of its own
+inline constexpr int kBarriers = 4;
+inline constexpr int kLaunchCount = kBarriers;
+inline constexpr int kMailBegin = (kBarriers + 3) * kBarrierStride;
+inline constexpr int kMailTokens = 8, kMailRows = 1024 + 1;  // kMaxExperts and the shared gate
+inline constexpr int kBarrierWords = kMailBegin + 2 * kMailTokens * kMailRows;
 
 }  // namespace fse::gpu

@@ -169,6 +169,15 @@ FSE_D u32 wave_max(u32 v FSE_CALLED_AT) {
   return v;
 #endif
 }
+FSE_D int wave_sum(int v FSE_CALLED_AT) {
+#if FSE_NVIDIA
+  return __reduce_add_sync(~0u, v);
+#else
+#pragma unroll
+  for (int m = kWave / 2; m > 0; m /= 2) v += shfl_xor(v, m FSE_PASS_ON);
+  return v;
+#endif
+}
 // The lanes that hold the same value as this one.
 FSE_D u64 wave_match(int v FSE_CALLED_AT) {
 #if FSE_NVIDIA
@@ -226,6 +235,30 @@ FSE_D unsigned load_acquire(const unsigned* p) {
   return v;
 #else
   return __hip_atomic_load(p, __ATOMIC_ACQUIRE, __HIP_MEMORY_SCOPE_AGENT);
+#endif
+}
+
+// 8 bytes that other blocks may read at any time: all of them or none. Says nothing about others.
+FSE_D void store_whole(u64* p, u64 v) {
+#if FSE_HOST
+  __atomic_store_n(p, v, __ATOMIC_RELAXED);
+  host::here()->progress(host::here());
+#elif FSE_NVIDIA
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+#else
+  __hip_atomic_store(p, v, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+#endif
+}
+FSE_D u64 load_whole(const u64* p) {
+#if FSE_HOST
+  host::here()->yield(host::here());
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+#elif FSE_NVIDIA
+  u64 v;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
+  return v;
+#else
+  return __hip_atomic_load(p, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
 #endif
 }
 

@@ -7,8 +7,7 @@
 
 namespace fse::gpu {
 
-inline constexpr int kBarrierStride = 32;
-inline constexpr int kLastBarrier = kBarrierWords / kBarrierStride - 1;
+inline constexpr int kLastBarrier = kBarriers - 1;
 
 // What this block has written is seen by whoever waits at the same barrier.
 FSE_D void grid_arrive(unsigned* barriers, int which) {

@@ -1,6 +1,6 @@
 #pragma once
-// The expert part of a layer of few tokens: every block sorts the pairs in LDS, and in stage 2 owns
-// 16 rows of the output, so that there is no y, no combine, and one grid barrier less.
+// The expert part of a layer of up to 64 tokens: every block sorts the pairs in LDS, and in stage 2
+// owns 16 rows of the output, so that there is no y, no combine, and one grid barrier less.
 #include "kernels/device/grid_barrier.h"
 #include "kernels/device/layer_tile.h"
 #include "kernels/device/stream.h"
@@ -22,11 +22,16 @@ struct OwnedPlan {
   }
 };
 
-// A token's choices, as every block keeps them in LDS; one block stores them, too.
+// A token's choices, as every block keeps them in LDS where it routes all tokens; one block stores
+// them, too.
 struct KeepChoice {
   const Args& a;
   int* ids;
   float* weights;
+  FSE_D KeepChoice(const Args& args, char* choices)
+      : a(args),
+        ids(reinterpret_cast<int*>(choices)),
+        weights(reinterpret_cast<float*>(ids + args.n.tokens * args.n.choices)) {}
   FSE_D void operator()(i64 token, int choice, int id, float weight) const {
     const i64 pair = token * a.n.choices + choice;
     ids[pair] = id;
@@ -37,75 +42,36 @@ struct KeepChoice {
   }
 };
 
-// The sorted pairs of a few tokens, and their units, by one wave: experts as they appear, each with
-// a bit per token. No counter waits for another wave, and no expert without tokens is looked at.
-struct FewPairs {
-  const Args& a;
-  const int* ids;  // in token order
-  u32* bits;
-  int* first_rows;
-  u32* units;
-  int* count;
-
-  // The pair of this lane in turn `base`: its token and expert, which is -1 where it is empty.
-  FSE_D int expert_of(int pair) const {
-    const int id = pair < a.n.tokens * a.n.choices ? ids[pair] : -1;
-    return id < a.n.expert_count ? id : -1;
-  }
-  FSE_D void mark() const {
-    const int pairs = a.n.tokens * a.n.choices;
-#pragma unroll 1
-    for (int pair = lane_index(); pair < pairs; pair += kWave)
-      if (const int id = expert_of(pair); id >= 0) atomicOr(bits + id, 1u << pair / a.n.choices);
-    wave_sync();
-  }
-  FSE_D void place() const {
-    int unit = 0, row = 0;
-#pragma unroll 1
-    for (int base = 0; base < a.n.tokens * a.n.choices; base += kWave) {
-      const int id = expert_of(base + lane_index()), token = (base + lane_index()) / a.n.choices;
-      const u32 mine = id >= 0 ? bits[id] : 0;
-      const bool first = id >= 0 && (mine & ((1u << token) - 1)) == 0;
-      const int rows = first ? popcount(mine) : 0;
-      const u64 firsts = ballot(first);
-      const int rows_up_to = wave_inclusive_sum(rows);
-      if (first) {
-        const int at = 2 * (unit + popcount(firsts & lanes_below()));
-        first_rows[id] = row + rows_up_to - rows;
-        units[at] = static_cast<u32>(id) | static_cast<u32>(rows) << 16 | mine << 24;
-        units[at + 1] = static_cast<u32>(row + rows_up_to - rows);
-      }
-      unit += popcount(firsts);
-      row += shfl(rows_up_to, kWave - 1);
-    }
-    if (lane_index() == 0) *count = unit;
-  }
-};
-
-// The pairs by expert, then by token, without a counting order: each expert has a bit per token.
-template <LayerTile T>
-struct OwnedSort {
-  const Args& a;
-  const int* ids;  // in token order
-  const float* choice_weights;
+// Where the pieces of OwnedLayout lie.
+struct OwnedLists {
   u32* bits;
   int* first_rows;
   int* tokens;
   float* weights;
   u32* units;
   int* scratch;
+  FSE_D OwnedLists(char* lds, const OwnedLayout& at)
+      : bits(reinterpret_cast<u32*>(lds + at.bits)),
+        first_rows(reinterpret_cast<int*>(lds + at.first_rows)),
+        tokens(reinterpret_cast<int*>(lds + at.tokens)),
+        weights(reinterpret_cast<float*>(lds + at.weights)),
+        units(reinterpret_cast<u32*>(lds + at.units)),
+        scratch(reinterpret_cast<int*>(lds + at.scratch)) {}
+};
 
-  FSE_D OwnedSort(const Args& args, char* lds, const OwnedLayout& at) : a(args) {
-    int* kept = reinterpret_cast<int*>(lds + at.choices);
-    ids = T.owned == 1 ? kept : a.topk_ids;
-    choice_weights =
-        T.owned == 1 ? reinterpret_cast<float*>(kept + a.n.tokens * a.n.choices) : a.topk_weights;
-    bits = reinterpret_cast<u32*>(lds + at.bits);
-    first_rows = reinterpret_cast<int*>(lds + at.first_rows);
-    tokens = reinterpret_cast<int*>(lds + at.tokens);
-    weights = reinterpret_cast<float*>(lds + at.weights);
-    units = reinterpret_cast<u32*>(lds + at.units);
-    scratch = reinterpret_cast<int*>(lds + at.scratch);
+// The pairs by expert, then by token, without a counting order: each expert has a bit per token.
+template <LayerTile T>
+struct OwnedSort {
+  const Args& a;
+  OwnedLists to;
+  const int* ids;  // in token order
+  const float* weights;
+
+  FSE_D OwnedSort(const Args& args, char* lds, const OwnedLayout& at)
+      : a(args), to(lds, at), ids(a.topk_ids), weights(a.topk_weights) {
+    if constexpr (T.spread == 1) return;
+    ids = reinterpret_cast<const int*>(lds + at.choices);
+    weights = reinterpret_cast<const float*>(ids + a.n.tokens * a.n.choices);
   }
 
   // Calls body(pair, token, id) for the pairs of this thread that are not empty.
@@ -118,7 +84,7 @@ struct OwnedSort {
     }
   }
   FSE_D u32* of(int expert) const {
-    return bits + expert * token_words(a.n);
+    return to.bits + expert * token_words(a.n);
   }
   FSE_D int rows_of(int expert) const {
     int rows = 0;
@@ -130,14 +96,10 @@ struct OwnedSort {
     return ceil_div(rows, T.width);
   }
 
-  // All threads; owned=1: before the routing, whose barrier place() relies on.
-  FSE_D void clear() const {
+  FSE_D void mark() const {
 #pragma unroll 1
     for (int i = thread_index(); i < a.n.expert_count * token_words(a.n); i += block_threads())
-      bits[i] = 0;
-  }
-  FSE_D void mark() const {
-    clear();
+      to.bits[i] = 0;
     block_sync();
     for_each_pair([&](int, int token, int id) { atomicOr(of(id) + token / 32, 1u << token % 32); });
     block_sync();
@@ -152,21 +114,21 @@ struct OwnedSort {
 #pragma unroll 1
     for (int e = first; e < last; ++e) mine += units_of(rows_of(e)) << 16 | rows_of(e);
     const int inclusive = wave_inclusive_sum(mine);
-    if (lane_index() == kWave - 1) scratch[thread / kWave] = inclusive;
+    if (lane_index() == kWave - 1) to.scratch[thread / kWave] = inclusive;
     block_sync();
     const int waves = block_threads() / kWave, wave = thread / kWave;
-    const int up_to = wave_inclusive_sum(lane_index() < waves ? scratch[lane_index()] : 0);
+    const int up_to = wave_inclusive_sum(lane_index() < waves ? to.scratch[lane_index()] : 0);
     const int before = (wave > 0 ? shfl(up_to, wave - 1) : 0) + inclusive - mine;
     int unit = before >> 16, row = before & 0xffff;
 #pragma unroll 1
     for (int e = first; e < last; ++e) {
       const int rows = rows_of(e);
-      first_rows[e] = row;
+      to.first_rows[e] = row;
 #pragma unroll 1
       for (int begin = 0; begin < rows; begin += T.width, ++unit) {
         const u32 count = static_cast<u32>(smaller(T.width, rows - begin));
-        units[2 * unit] = static_cast<u32>(e) | count << 16;
-        units[2 * unit + 1] = static_cast<u32>(row + begin);
+        to.units[2 * unit] = static_cast<u32>(e) | count << 16;
+        to.units[2 * unit + 1] = static_cast<u32>(row + begin);
       }
       row += rows;
     }
@@ -176,57 +138,33 @@ struct OwnedSort {
 
   // All of it; returns the number of units.
   FSE_D int place() const {
-    int count = 0;
-    if (T.owned == 1 && a.n.tokens == 1) return place_one();
-    if constexpr (T.owned == 1) {
-      if (wave_index() == 0) {
-        const FewPairs few{a, ids, bits, first_rows, units, scratch};
-        few.mark();
-        few.place();
-      }
-      block_sync();
-      count = *scratch;
-    } else {
-      mark();
-      count = place_experts();
-    }
+    mark();
+    const int count = place_experts();
     place_pairs();
     return count;
   }
-  // One token's choices are units as they come.
-  FSE_D int place_one() const {
-#pragma unroll 1
-    for (int i = thread_index(); i < a.n.choices; i += block_threads()) {
-      units[2 * i] = static_cast<u32>(ids[i]) | 1u << 16 | 1u << 24;
-      units[2 * i + 1] = static_cast<u32>(i);
-      tokens[i] = 0;
-      weights[i] = choice_weights[i];
-    }
-    block_sync();
-    return a.n.choices;
-  }
   FSE_D void place_pairs() const {
     for_each_pair([&](int pair, int token, int id) {
-      int row = first_rows[id];
+      int row = to.first_rows[id];
 #pragma unroll 1
       for (int w = 0; w < token / 32; ++w) row += popcount(of(id)[w]);
       row += popcount(of(id)[token / 32] & ((1u << token % 32) - 1));
-      tokens[row] = token;
-      weights[row] = choice_weights[pair];
+      to.tokens[row] = token;
+      to.weights[row] = weights[pair];
     });
     block_sync();
   }
 };
 
 // While stage 1 ends and blocks wait for each other, the memory has nothing to do: this block's
-// rows of the first units' down matrices come closer, as much of them as the ring takes at once.
+// rows of the down matrices of units from `first` on come closer, up to `bytes` of them.
 template <Shape S>
-FSE_D void prefetch_owned(const Args& a, const UnitList& list) {
+FSE_D void prefetch_owned(const Args& a, const UnitList& list, int first, int bytes) {
   constexpr int kLine = 128, kBytes = 16 * row_bytes(kStage2, S), kLines = ceil_div(kBytes, kLine);
-  const int lines = smaller(list.count, larger(1, 65536 / kBytes)) * kLines;
+  const int lines = smaller(list.count, first + larger(1, bytes / kBytes)) * kLines;
   if (block_index() >= S.hidden / 16) return;
 #pragma unroll 1
-  for (int i = thread_index(); i < lines; i += block_threads()) {
+  for (int i = first * kLines + thread_index(); i < lines; i += block_threads()) {
     const i64 expert = list.words[2 * (i / kLines)] & 0xffff;
     const i64 row = expert * S.hidden + 16 * block_index();
     prefetch_line(static_cast<const char*>(a.down) + row * row_bytes(kStage2, S) +
@@ -236,12 +174,11 @@ FSE_D void prefetch_owned(const Args& a, const UnitList& list) {
 
 template <LayerTile T, Shape S>
 FSE_D void owned_ops(const Args& a, char* lds) {
-  const OwnedLayout at = owned_layout(T, S, a.n, a.r);
-  const OwnedSort<T> sort(a, lds, at);
-  const UnitList list{sort.units, sort.place()};
-  const OwnedPlan plan{list, sort.tokens, sort.weights};
+  const OwnedSort<T> sort(a, lds, owned_layout(T, S, a.n, a.r));
+  const UnitList list{sort.to.units, sort.place()};
+  const OwnedPlan plan{list, sort.to.tokens, sort.to.weights};
   stream_op<stage1_tile(T), S, kStage1>(
-      a, lds, plan, [] {}, [&] { prefetch_owned<S>(a, list); });
+      a, lds, plan, [] {}, [&] { prefetch_owned<S>(a, list, 0, 65536); });
   grid_arrive(a.barrier, kLastBarrier);
   stream_op<stage2_tile(T), S, kOwnedStage2>(
       a, lds, plan, [&] { grid_wait(a.barrier, kLastBarrier); }, [] {});

@@ -11,6 +11,7 @@ template <StreamTile T, Shape S, int kOp>
 struct StreamTask {
   using Work = StreamWork<T, S, kOp>;
   using Slices = SliceStream<T, S, kOp>;
+  using Range = TileRange<T, kOp>;
   static constexpr int kGroups = ceil_div(T.width, kColumns);
   static constexpr bool kFp8 = Work::kFp8Weights;
   static constexpr int kPitch = T.rows + 1;
@@ -112,6 +113,22 @@ struct StreamTask {
     } else {
 #pragma unroll 1
       for (int turn = 0; turn < slices.turns; ++turn) multiply_turn(turn);
+    }
+  }
+
+  // The steps of the stream's range. When the last weights are on their way, `at_last` may send for
+  // what comes after this op.
+  template <class Last>
+  FSE_D void run(Last at_last) {
+#pragma unroll 1
+    for (int step = 0; step < slices.range.steps; ++step) {
+      begin_tile(slices.range.at(step, slices.team));
+      if (step + 1 < slices.range.steps)
+        look_ahead(slices.range.at(step + 1, slices.team));
+      else
+        at_last();
+      multiply_tile();
+      end_tile(step);
     }
   }
 
@@ -295,19 +312,11 @@ FSE_D void stream_op(const Args& a, char* lds, Plan plan, Before before_tokens, 
   const TileRange<T, kOp> range(work.list.count, tiles, block_index(), block_count());
   const int slices = Task::Work::kRowSlices * (kOp == kMlp2 ? a.n.slots : 1);
   typename Task::Slices stream(work, lds, range, tiles, slices);
+  stream.fill();
   before_tokens();
 
   Task task(work, stream, reinterpret_cast<float*>(lds + stream_layout(kOp, T, a.n).partials));
-#pragma unroll 1
-  for (int step = 0; step < range.steps; ++step) {
-    task.begin_tile(range.at(step, stream.team));
-    if (step + 1 < range.steps)
-      task.look_ahead(range.at(step + 1, stream.team));
-    else
-      at_last();
-    task.multiply_tile();
-    task.end_tile(step);
-  }
+  task.run(at_last);
   if constexpr (kOp == kOwnedStage2) task.end_owned();
 }
 

@@ -68,7 +68,7 @@ struct SliceStream {
   u64 policy;
   int tiles, turns, slices, team, member;
   // The next slice to copy: turn of step, and the lane's place in its tile.
-  int step = 0, turn = 0, to = 0, from = 0;
+  int step = 0, turn = 0, to = 0, from = 0, filled = 0;
   const char* source = nullptr;
   const float* scale_source = nullptr;
   int rows_left = 0, expert = 0, row = 0;
@@ -84,8 +84,21 @@ struct SliceStream {
     member = warp % T.split;
     turns = ceil_div(slices, T.split);
     locate();
+  }
+  // The first slices are on their way: all but one of the slots.
+  FSE_D void fill() {
 #pragma unroll 1
-    for (int i = 0; i < T.ring - 1; ++i) issue();
+    for (; filled < T.ring - 1; ++filled) issue();
+  }
+  // As many of them as there are, where more steps come behind those of the range.
+  FSE_D void begin_to_fill() {
+#pragma unroll 1
+    for (; filled < T.ring - 1 && step < range.steps; ++filled) issue();
+  }
+  FSE_D void extend(TileRange<T, kOp> r) {
+    range = r;
+    locate();
+    fill();
   }
 
   // Where this lane's rows of the tile at `step` begin.

@@ -259,10 +259,17 @@ constexpr FSE_HD int topk_lds(TopkTile t, Shape s, Routing r) {
 constexpr FSE_HD int block_share(Shape s, int waves) {
   return ceil_div(s.experts, waves);
 }
-// Three words per wave, four more for the rounds, a count, and five words for each candidate.
-constexpr FSE_HD int block_topk_lds(int waves) {
-  return 4 * (7 * waves + 1 + 5 * 64);
+inline constexpr int kBlockRoutedTokens = 8;
+constexpr FSE_HD int block_topk_lds(Shape s, int waves) {  // of BlockWords
+  return 4 * (2 * s.experts + 5 * waves);
 }
+// What a block has chosen for a token, in LDS.
+struct BlockChosen {
+  float largest, sum;  // of ScoreRule
+  float shared_logit;
+  int ids[kMaxTopK];
+  float logits[kMaxTopK];
+};
 constexpr FSE_HD const char* why_not_here(TopkTile t, Shape s, Sizes n, Routing r, Limits d) {
   if (s.experts > kMaxExperts) return "more than 1024 experts";
   if (n.top_k > kMaxTopK) return "top_k above 32";

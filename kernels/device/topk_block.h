@@ -19,66 +19,103 @@ struct BlockExperts {
   }
 };
 
-// What the waves tell each other, in LDS.
-template <int kWaves>
-struct BlockChoice {
-  u32 largest[kWaves];  // logit of each wave, as an ordered word; 0: none
-  u32 best[kWaves];     // key
+// What the waves tell each other, in LDS. What they still read of one token the next one leaves
+// alone: two of each take turns.
+template <Shape S, int kWaves>
+struct BlockWords {
+  u32 words[2][S.experts];  // keys as ordered words
+  u32 best[2][2][kWaves];   // of each wave: of the logits, and of other keys; 0: none
   float sums[kWaves];
-  u32 round_best[2][kWaves], round_ids[2][kWaves];
-  u32 count;  // of candidates, all of which fit where it is up to kWave
-  u32 words[kWave], ids[kWave];
-  float logits[kWave];
-  u32 chosen_ids[kWave];
-  float chosen_logits[kWave];
 };
 
 FSE_D float ordered_value(u32 word) {  // of order_word
   return __uint_as_float(word >> 31 ? word ^ 0x80000000u : ~word);
 }
-template <int kWaves>
-FSE_D u32 most_of(const u32 (&words)[kWaves]) {
-  u32 most = 0;
+
+// A token's logits in memory. What does not exist is NaN.
+struct StoredLogits {
+  const float* from;
+  template <int kCount, class Row>
+  FSE_D void read(float (&to)[kCount], Row row_of) const {
 #pragma unroll
-  for (int w = 0; w < kWaves; ++w) most = most < words[w] ? words[w] : most;
-  return most;
-}
+    for (int i = 0; i < kCount; ++i)
+      to[i] = row_of(i) >= 0 ? from[row_of(i)] : __uint_as_float(0x7fc00000u);
+  }
+};
 
 template <Shape S, int kWaves>
 struct BlockTopk {
   using Experts = BlockExperts<S, kWaves>;
   static constexpr int kCount = Experts::kCount;
+  static constexpr u32 kNanWord = 1;  // below -inf, which is a logit
   const Args& a;
-  BlockChoice<kWaves>& told;
+  BlockWords<S, kWaves>& told;
+  BlockChosen& chosen;
+  int token;
   Experts experts;
-  float values[kCount];
+  float values[kCount + 1];  // the last: of the second wave, the shared expert's logit
   u32 words[kCount];
+  u32 floor = 0;  // what is smaller counts as this, but for NaN
 
-  FSE_D BlockTopk(const Args& args, const float* logits, char* lds)
-      : a(args), told(*reinterpret_cast<BlockChoice<kWaves>*>(lds)) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i)
-      values[i] = experts.exists(i) ? logits[experts.id(i)] : __uint_as_float(0x7fc00000u);
-    if (thread_index() == 0) told.count = 0;
+  template <class Logits>
+  FSE_D BlockTopk(const Args& args, int t, const Logits& logits, char* lds, BlockChosen& to)
+      : a(args), told(*reinterpret_cast<BlockWords<S, kWaves>*>(lds)), chosen(to), token(t) {
+    logits.read(values, [&](int i) {
+      if (i == kCount) return a.r.gated && experts.wave == 1 ? S.experts : -1;
+      return experts.exists(i) ? experts.id(i) : -1;
+    });
+    if (experts.wave == 1 && lane_index() == 0) chosen.shared_logit = values[kCount];
   }
 
-  FSE_D void tell_best(u32 (&to)[kWaves]) const {
+  FSE_D u32 floored(u32 word) const { return word > kNanWord && word < floor ? floor : word; }
+  // The words of all, and the best of each wave.
+  FSE_D void tell(int which) const {
     u32 best = words[0];
 #pragma unroll
     for (int i = 1; i < kCount; ++i) best = best < words[i] ? words[i] : best;
     best = wave_max(best);
-    if (lane_index() == 0) to[experts.wave] = best;
+    if (lane_index() == 0) told.best[which][token & 1][experts.wave] = best;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+      if (experts.exists(i)) told.words[token & 1][experts.id(i)] = words[i];
     block_sync();
   }
+  FSE_D u32 wave_best(int which) const {
+    return lane_index() < kWaves ? told.best[which][token & 1][lane_index()] : 0;
+  }
 
-  FSE_D ScoreRule rule() {
-    ScoreRule rule{a.r.sigmoid != 0, -infinity(), 0};
+  // Words in the order of selection. Most rules select by logits; what of these ties because its
+  // score is 0 or 1 is known in advance for sigmoids, and else with the largest of all.
+  FSE_D int order(ScoreRule& rule) {
+    const bool by_logit = selects_by_logit(a);
+    if (by_logit || !rule.sigmoid) {
+      const KeyLimits limits(ScoreRule{rule.sigmoid, infinity(), 0});
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) words[i] = values[i] == values[i] ? order_word(values[i]) : 0;
-    tell_best(told.largest);
-    if (rule.sigmoid) return rule;
-    if (const u32 most = most_of(told.largest)) rule.largest = ordered_value(most);
-    if (a.r.renormalize && selects_by_logit(a)) return rule;
+      for (int i = 0; i < kCount; ++i) {
+        const float key = rule.sigmoid ? limits.clamp(values[i]) : values[i];
+        words[i] = !experts.exists(i) ? 0 : key == key ? order_word(key) : kNanWord;
+      }
+      tell(0);
+      if (!rule.sigmoid) {
+        const u32 most = wave_max(wave_best(0));
+        if (most > kNanWord) rule.largest = ordered_value(most);
+        if (!(by_logit && a.r.renormalize)) add_exponentials(rule);
+      }
+      if (orders_by_logit(a, rule)) {
+        if (!rule.sigmoid) floor = order_word(KeyLimits(rule).floor);
+        return 0;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) {
+      float key = score_of(rule, values[i]);
+      if (a.selection_bias && experts.exists(i)) key += a.selection_bias[experts.id(i)];
+      words[i] = experts.exists(i) ? order_word(key == key ? key : -infinity()) : 0;
+    }
+    tell(1);
+    return 1;
+  }
+  FSE_D void add_exponentials(ScoreRule& rule) const {
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kCount; ++i)
@@ -88,115 +125,76 @@ struct BlockTopk {
     block_sync();
 #pragma unroll
     for (int w = 0; w < kWaves; ++w) rule.sum += told.sums[w];
-    return rule;
   }
 
-  // Words in the order of selection, and a bound that at least top_k of them reach: the top_k-th
-  // largest of the waves' best.
-  FSE_D u32 order(const ScoreRule& rule) {
-    const bool by_logit = orders_by_logit(a, rule);
-    const KeyLimits limits(rule);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      float key = by_logit ? limits.clamp(values[i]) : score_of(rule, values[i]);
-      if (a.selection_bias && experts.exists(i)) key += a.selection_bias[experts.id(i)];
-      words[i] = experts.exists(i) ? order_word(key == key ? key : -infinity()) : 0;
-    }
-    tell_best(told.best);
-    const u32 mine = lane_index() < kWaves ? told.best[lane_index()] : 0;
+  // The top_k-th largest of the waves' best: at least top_k words reach it.
+  FSE_D u32 bound(int which) const {
+    const u32 mine = wave_best(which);
     int rank = 0;
 #pragma unroll
     for (int w = 0; w < kWaves; ++w) {
-      const u32 other = told.best[w];
+      const u32 other = told.best[which][token & 1][w];
       rank += (other > mine) | ((other == mine) & (w < lane_index()));  // no branch: all are loaded
     }
-    return shfl(mine, first_bit(ballot(rank == a.n.top_k - 1)));
+    return floored(shfl(mine, first_bit(ballot(rank == a.n.top_k - 1))));
   }
 
-  // All that reach the bound, in any order.
-  FSE_D void offer(u32 bound) const {
+  // A wave counts, for each of its own that reach the bound, how many of all come before: few do,
+  // and all of them may. Ties go to the lower id.
+  template <class Each>
+  FSE_D void choose(u32 bound, const Each& each) const {
+    constexpr int kAll = ceil_div(S.experts, kWave);
+    u64 left[kCount], any = 0;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      if (!experts.exists(i) || words[i] < bound) continue;
-      const u32 place = atomicAdd(&told.count, 1u);
-      if (place >= static_cast<u32>(kWave)) continue;
-      told.words[place] = words[i];
-      told.ids[place] = static_cast<u32>(experts.id(i));
-      told.logits[place] = values[i];
+    for (int i = 0; i < kCount; ++i) any |= left[i] = ballot(floored(words[i]) >= bound);
+    if (any == 0) return;
+    u32 all[kAll];
+#pragma unroll
+    for (int j = 0; j < kAll; ++j) {
+      const int id = j * kWave + lane_index();
+      all[j] = S.experts % kWave == 0 || id < S.experts ? floored(told.words[token & 1][id]) : 0;
     }
-    block_sync();
-  }
-
-  // By the first wave: the candidates' ranks, ties to the lower id.
-  FSE_D void rank(int count) const {
-    const u32 word = lane_index() < count ? told.words[lane_index()] : 0;
-    const u32 id = lane_index() < count ? told.ids[lane_index()] : ~0u;
-    int rank = 0;
-#pragma unroll 8
-    for (int j = 0; j < count; ++j) {
-      const u32 other = told.words[j], other_id = told.ids[j];
-      rank += (other > word) | ((other == word) & (other_id < id));
-    }
-    if (lane_index() < count && rank < a.n.top_k) {
-      told.chosen_ids[rank] = id;
-      told.chosen_logits[rank] = told.logits[lane_index()];
-    }
-    wave_sync();
-  }
-
-  // Where more words tie than there are places: one round for each choice.
-  FSE_D void choose_in_block_rounds(const float* logits) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
 #pragma unroll 1
-    for (int j = 0; j < a.n.top_k; ++j) {
-      u32(&best)[kWaves] = told.round_best[j & 1];
-      u32(&ids)[kWaves] = told.round_ids[j & 1];
-      u32 most = 0, id = ~0u;
+      for (; left[i] != 0; left[i] &= left[i] - 1) {
+        const int lane = first_bit(left[i]);
+        const u32 word = floored(shfl(words[i], lane));
+        const int id = experts.id(i) - lane_index() + lane;
+        int before = 0;
 #pragma unroll
-      for (int i = 0; i < kCount; ++i)
-        if (words[i] > most) {
-          most = words[i];
-          id = static_cast<u32>(experts.id(i));
-        }
-      const u32 wave_best = wave_max(most);
-      id = wave_min(most == wave_best ? id : ~0u);
-      if (lane_index() == 0) {
-        best[experts.wave] = wave_best;
-        ids[experts.wave] = id;
+        for (int j = 0; j < kAll; ++j)
+          before += (all[j] > word) | ((all[j] == word) & (j * kWave + lane_index() < id));
+        const int rank = wave_sum(before);
+        if (lane_index() != lane || rank >= a.n.top_k) continue;
+        chosen.ids[rank] = id;
+        chosen.logits[rank] = values[i];
+        each(rank, id);
       }
-      block_sync();
-      most = most_of(best);
-      id = ~0u;
-#pragma unroll
-      for (int w = 0; w < kWaves; ++w)
-        if (best[w] == most && ids[w] < id) id = ids[w];
-#pragma unroll
-      for (int i = 0; i < kCount; ++i)
-        if (static_cast<u32>(experts.id(i)) == id) words[i] = 0;
-      if (thread_index() == 0) {
-        told.chosen_ids[j] = id;
-        told.chosen_logits[j] = logits[id];
-      }
-    }
-    wave_sync();
   }
 };
 
-// All threads of the block; its first two waves store the choices. `lds`: topk_lds() of its waves.
-template <Shape S, int kWaves, class Store>
-FSE_D void topk_token_of_block(const Args& a, i64 token, char* lds, const Store& store) {
-  const float* logits = a.router_logits + token * a.n.logits_stride;
-  const float shared_logit = a.r.gated ? a.shared_logit[token * a.shared_logit_stride] : 0.f;
-  BlockTopk<S, kWaves> topk(a, logits, lds);
-  const ScoreRule rule = topk.rule();
-  topk.offer(topk.order(rule));
-  const int count = static_cast<int>(topk.told.count);
-  if (count > kWave) topk.choose_in_block_rounds(logits);
-  if (topk.experts.wave == 1) weigh_shared(a, token, shared_logit, store);
-  if (topk.experts.wave != 0) return;
-  if (count <= kWave) topk.rank(count);
+// All threads of the block; calls each(rank, id). A block_sync() later all know what is chosen.
+template <Shape S, int kWaves, class Logits, class Each>
+FSE_D void choose_by_block(const Args& a, int token, const Logits& logits, char* lds,
+                           BlockChosen& chosen, const Each& each) {
+  BlockTopk<S, kWaves> topk(a, token, logits, lds, chosen);
+  ScoreRule rule{a.r.sigmoid != 0, -infinity(), 0};
+  const int which = topk.order(rule);
+  topk.choose(topk.bound(which), each);
+  if (thread_index() != 0) return;
+  chosen.largest = rule.largest;
+  chosen.sum = rule.sum;
+}
+
+// Behind that, by one wave: the choices with their weights.
+template <class Store>
+FSE_D void weigh_by_wave(const Args& a, int token, const BlockChosen& chosen, const Store& store) {
+  const ScoreRule rule{a.r.sigmoid != 0, chosen.largest, chosen.sum};
   const bool mine = lane_index() < a.n.top_k;
-  const int id = mine ? static_cast<int>(topk.told.chosen_ids[lane_index()]) : 0;
-  store_choice(a, token, rule, id, mine ? topk.told.chosen_logits[lane_index()] : 0.f, store);
+  store_choice(a, token, rule, mine ? chosen.ids[lane_index()] : 0,
+               mine ? chosen.logits[lane_index()] : 0.f, store);
+  weigh_shared(a, token, chosen.shared_logit, store);
 }
 
 }  // namespace fse::gpu

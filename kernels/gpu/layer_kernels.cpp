@@ -12,13 +12,15 @@ namespace {
 
 // Axes in the order of LayerTile's fields. Fewer values than the streaming kernels offer each: the
 // stages share theirs, and what keeps the memory busy alone does so here.
-const std::vector<Axis> kLayerAxes{
-    {"owned", {0, 1, 2}},       {"spread", {0, 1, 2}}, {"dense", {0, 1}},
-    {"robin", {0, 1, 2, 4, 8}}, {"warps", {8, 16}},    {"split", {2, 4, 8, 16}},
-    {"ring", {2, 3, 4}},        {"rows", {4, 8}},      {"width", {8, 16, 32, 64}}};
+const std::vector<Axis> kLayerAxes{{"dependent", {0, 1}},      {"owned", {0, 1, 2}},
+                                   {"spread", {0, 1, 2}},      {"dense", {0, 1}},
+                                   {"robin", {0, 1, 2, 4, 8}}, {"warps", {8, 16}},
+                                   {"split", {2, 4, 8, 16}},   {"ring", {2, 3, 4}},
+                                   {"rows", {4, 8}},           {"width", {8, 16, 32, 64}}};
 
 gpu::LayerTile layer_tile(const Tile& t) {
-  return {.owned = t.at("owned"),
+  return {.dependent = t.at("dependent"),
+          .owned = t.at("owned"),
           .spread = t.at("spread"),
           .dense = t.at("dense"),
           .robin = t.at("robin"),
@@ -78,16 +80,20 @@ Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   const int64_t mean = 2 * p.pairs() / p.expert_count();
   const int64_t wanted = std::min<int64_t>(p.tokens, mean);
   const int width = wanted <= 8 ? 8 : wanted <= 16 ? 16 : 32;
+  const bool fp8 = p.layer.dtype == DType::fp8_block128;
   const int owned = p.tokens <= gpu::kOwnedTokens ? 1 : p.tokens <= 64 ? 2 : 0;
   Tile tile;
   for (int own : {owned, 0})
     for (int warps : {d.wave == 64 ? 8 : 16, 8})  // 16 x 64 lanes have 128 registers each: spills
       for (int ring : {3, 2})
         for (int columns : {own == 1 ? 8 : width, 8}) {
-          tile = {{{"owned", own},
-                   {"spread", p.tokens > warps ? 1 : 0},
+          tile = {{{"dependent", d.dependent_launch ? 1 : 0},
+                   {"owned", own},
+                   {"spread", p.tokens > warps            ? 1
+                              : own == 1 && p.tokens == 1 ? 2
+                                                          : 0},
                    {"dense", own == 1 ? 1 : 0},
-                   {"robin", 1},
+                   {"robin", own == 2 && fp8 ? 0 : 1},
                    {"warps", warps},
                    {"split", own ? stage2_split(p, warps) : warps},
                    {"ring", ring},

@@ -128,7 +128,9 @@ void Launcher::launch_on(hipStream_t stream, int step, const Prepared& p, int se
   const auto threads = static_cast<unsigned>(p.launch.threads);
   const auto lds_bytes = static_cast<unsigned>(p.launch.lds_bytes);
   const hipFunction_t kernel = p.kernel->function;
-  if (p.choice.kernel->cooperative)
+  // Beside a predecessor that ends, blocks become resident as it leaves: require_resident() has
+  // counted them, and nothing else is launched.
+  if (p.choice.kernel->cooperative && !p.dependent)
     FSE_GPU(launch_cooperative(kernel, blocks, threads, lds_bytes, stream, params));
   else
     FSE_GPU(

@@ -76,7 +76,7 @@ TEST_CASE("a launch has at most one block per compute unit, and none without wor
 }
 
 TEST_CASE("the whole layer's LDS is that of its hungriest op") {
-  const LayerTile t{1, 0, 1, 1, 16, 4, 3, 8, 8};
+  const LayerTile t{1, 1, 0, 1, 1, 16, 4, 3, 8, 8};
   const Routing r{0, 1, 1, 0, 1, 1.f, 1, 1.f, 1};
   CHECK(std::string(why_not(t)) == "");
   CHECK(layer_lds(t, kQwen, kDecode, r) >= stream_layout(kStage2, stage2_tile(t), kDecode).total);
@@ -99,7 +99,7 @@ TEST_CASE("what outlives an op in LDS lies behind the ring and the sums of both 
       Sizes n = kDecode;
       n.tokens = tokens;
       const int owned = tokens <= 8 ? 1 : 2, pairs = tokens * n.choices;
-      const LayerTile t{owned, tokens > 16, owned == 1, 1, 16, 4, 3, 8, owned == 1 ? 8 : width};
+      const LayerTile t{0, owned, tokens > 16, owned == 1, 1, 16, 4, 3, 8, owned == 1 ? 8 : width};
       CHECK(std::string(why_not(t)) == "");
       CHECK(std::string(why_not_here(t, kQwen, n, r, kH100)) == "");
       const OwnedLayout l = owned_layout(t, kQwen, n, r);
@@ -112,23 +112,26 @@ TEST_CASE("what outlives an op in LDS lies behind the ring and the sums of both 
       CHECK(l.bits - l.units >= 8 * smaller(pairs, n.expert_count + pairs / t.width));
       CHECK(l.first_rows - l.bits == 4 * n.expert_count * (tokens > 32 ? 2 : 1));
       CHECK(l.total - l.choices >= (owned == 1 ? 8 * pairs : 0));
+      CHECK(l.route >= (owned == 1 ? stream_layout(kStage1, stage1_tile(t), n).partials : 0));
     }
 }
 
 TEST_CASE("owned tiles say what they cannot do") {
   const Routing r{0, 1, 1, 0, 1, 1.f, 1, 1.f, 1};
-  CHECK(std::string(why_not(LayerTile{3, 0, 1, 1, 16, 4, 3, 8, 8})) == "owned is 0, 1 or 2");
-  CHECK(std::string(why_not(LayerTile{1, 0, 1, 1, 16, 4, 3, 8, 16})).find("owned=1") == 0);
-  CHECK(std::string(why_not(LayerTile{2, 0, 1, 1, 16, 4, 3, 8, 8})).find("owned=2") == 0);
-  const LayerTile together{1, 2, 1, 1, 16, 4, 3, 8, 8};  // 16 warps of 32 experts each
+  CHECK(std::string(why_not(LayerTile{0, 3, 0, 1, 1, 16, 4, 3, 8, 8})) == "owned is 0, 1 or 2");
+  CHECK(std::string(why_not(LayerTile{0, 1, 0, 1, 1, 16, 4, 3, 8, 16})).find("owned=1") == 0);
+  CHECK(std::string(why_not(LayerTile{0, 2, 0, 1, 1, 16, 4, 3, 8, 8})).find("owned=2") == 0);
+  const LayerTile follows{1, 1, 0, 1, 1, 8, 4, 2, 8, 8};
+  CHECK(std::string(why_not_here(follows, kQwen, kDecode, r, kMi300)).find("dependent") == 0);
+  const LayerTile together{0, 1, 2, 1, 1, 16, 4, 3, 8, 8};  // 16 warps of 32 experts each
   CHECK(std::string(why_not_here(together, kQwen, kDecode, r, kH100)) == "");
-  CHECK(std::string(why_not_here({0, 2, 1, 1, 8, 4, 3, 8, 8}, kQwen, kDecode, r, kH100))
+  CHECK(std::string(why_not_here({0, 0, 2, 1, 1, 8, 4, 3, 8, 8}, kQwen, kDecode, r, kH100))
             .find("spread=2: top_k") == 0);
   Routing groups = r;
   groups.groups = 8;
   CHECK(std::string(why_not_here(together, kQwen, kDecode, groups, kH100)).find("spread=2") == 0);
   Sizes many = kDecode;
   many.tokens = 256;  // 16 warps x 256 tokens x 17 sums
-  CHECK(std::string(why_not_here(LayerTile{2, 1, 0, 1, 16, 4, 3, 8, 8}, kQwen, many, r, kH100))
+  CHECK(std::string(why_not_here(LayerTile{0, 2, 1, 0, 1, 16, 4, 3, 8, 8}, kQwen, many, r, kH100))
             .find("LDS") != std::string::npos);
 }
