@@ -47,7 +47,8 @@ void stores_range(void* at, unsigned long bytes) {
 void starts() FSE_WATCHED(init);
 void starts() {}
 
-// Atomic accesses do not race with each other: those of grid barriers, and sets and counts in LDS.
+// Atomic accesses do not race with each other: those of grid barriers and mail, and sets
+// and counts in LDS.
 unsigned adds(unsigned* at, unsigned v, int) FSE_WATCHED(atomic32_fetch_add);
 unsigned adds(unsigned* at, unsigned v, int) {
   watch(at, sizeof *at, Access::atomic, __builtin_return_address(0));
@@ -61,6 +62,15 @@ unsigned sets(unsigned* at, unsigned v, int) {
 unsigned loads_atomic(const unsigned* at, int) FSE_WATCHED(atomic32_load);
 unsigned loads_atomic(const unsigned* at, int) {
   return __atomic_load_n(at, __ATOMIC_SEQ_CST);
+}
+u64 loads_whole(const u64* at, int) FSE_WATCHED(atomic64_load);
+u64 loads_whole(const u64* at, int) {
+  return __atomic_load_n(at, __ATOMIC_SEQ_CST);
+}
+void stores_whole(u64* at, u64 v, int) FSE_WATCHED(atomic64_store);
+void stores_whole(u64* at, u64 v, int) {
+  watch(at, sizeof *at, Access::atomic, __builtin_return_address(0));
+  __atomic_store_n(at, v, __ATOMIC_SEQ_CST);
 }
 
 }  // namespace fse::gpu::host
