@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/model_import.h"
 #include "core/parallel.h"
+#include "experiments/assembly_table.h"
 #include "experiments/device_choice.h"
 #include "kernels/assembly.h"
 #include "kernels/catalog.h"
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kSample = 16;
-constexpr int kTokens = 16;
+constexpr int kTokens = 16, kManyTokens = 1024;  // sampled; default tiles only
 
 struct Wanted {
   JitRequest request;
@@ -53,6 +54,7 @@ void add_plan(Instances& all, const LayerPlan& plan, const DeviceInfo& device) {
         auto& among = first ? all.defaults : all.others;
         among.emplace(name, Wanted{{def->header, name}, def->launch(tile, plan, step, device)});
         first = false;
+        if (plan.tokens != kTokens) break;
       }
     }
 }
@@ -77,7 +79,8 @@ AssemblyTable compile_all(const std::string& arch, const fs::path& configs_dir) 
   for (const LayerSpec& layer : layers(configs_dir))
     for (const Variant& variant : all_variants())
       if (check(layer, variant, device).empty())
-        add_plan(all, make_plan(layer, make_shard(layer, 1, 0), variant, kTokens, device), device);
+        for (const int tokens : {kTokens, kManyTokens})
+          add_plan(all, make_plan(layer, make_shard(layer, 1, 0), variant, tokens, device), device);
   const AmdCompiler compiler = open_amd_compiler(arch, backend_config().device_dir);
   const auto list = chosen(all);
   AssemblyTable table{.compiler = compiler.version};
@@ -111,6 +114,13 @@ fs::path table_file(const std::string& arch, const fs::path& configs_dir) {
 }  // namespace
 
 int run_assembly(const AssemblyOptions& options, const fs::path& configs_dir) {
+  if (options.table) {
+    std::vector<std::pair<std::string, AssemblyTable>> tables;
+    for (const char* arch : {"gfx90a", "gfx942", "gfx950"})
+      tables.emplace_back(arch, read_assembly_table(table_file(arch, configs_dir)));
+    fmt::print("{}", assembly_markdown(tables));
+    return 0;
+  }
   const AssemblyTable now = compile_all(options.arch, configs_dir);
   if (!options.check) {
     fmt::print("{}", to_text(now));
@@ -135,12 +145,13 @@ void print_assembly(const std::string& kernel, const std::string& arch,
   const KernelDef* def = find_kernel(kernel);
   // "hip.grouped_stage1.stream" is stream<.., .., 1>: the op is the last argument of some.
   const std::string op = to_name(def->op);
-  const bool streams = kernel.ends_with(".stream"), plain = kernel.ends_with(".plain");
-  const std::string begin = fmt::format("fse::gpu::{}<", streams ? "stream" : plain ? "plain" : op);
+  const std::string family = kernel.substr(kernel.rfind('.') + 1);
+  const bool by_op = family == "stream" || family == "dense" || family == "plain";
+  const std::string begin = fmt::format("fse::gpu::{}<", by_op ? family : op);
   const std::vector<std::string> ops{"gate_gemm", "grouped_stage1", "grouped_stage2", "mlp_stage1",
                                      "mlp_stage2"};
   const auto number = std::find(ops.begin(), ops.end(), op) - ops.begin();
-  const std::string end = streams || plain ? fmt::format(", {}>", number) : ">";
+  const std::string end = by_op ? fmt::format(", {}>", number) : ">";
   const AssemblyTable table = read_assembly_table(file);
   for (const Assembly& a : table.rows)
     if (a.instance.starts_with(begin) && a.instance.ends_with(end))

@@ -23,10 +23,16 @@ void add_kernel_subject(CLI::App& command, KernelSubject& subject) {
 void add_kernel_assembly(CLI::App& kernels, std::function<int()>& action) {
   const auto kept = std::make_shared<AssemblyOptions>();
   CLI::App* command = kernels.add_subcommand(
-      "assembly", "Compile default tiles and a sample for gfx942 or gfx950, and read the assembly");
-  command->add_option("--arch,--device", kept->arch, "gfx942 or gfx950")->capture_default_str();
-  command->add_flag("--check", kept->check,
-                    "Compare with configs/assembly; exit 1 where something got worse");
+      "assembly",
+      "Compile default tiles and a sample for gfx90a, gfx942 or gfx950; read the assembly");
+  command->add_option("--arch,--device", kept->arch, "gfx90a, gfx942 or gfx950")
+      ->capture_default_str();
+  CLI::Option* compared = command->add_flag(
+      "--check", kept->check, "Compare with configs/assembly; exit 1 where something got worse");
+  command
+      ->add_flag("--table", kept->table,
+                 "Compile nothing: print the kernels x architectures of configs/assembly")
+      ->excludes(compared);
   command->callback(
       [kept, &action] { action = [kept] { return run_assembly(*kept, configs_dir()); }; });
 }

@@ -14,6 +14,7 @@
 #include "core/strict_json.h"
 #include "core/time_split.h"
 #include "experiments/device_reader.h"
+#include "experiments/explain_counts.h"
 #include "experiments/paths.h"
 #include "experiments/simulate_command.h"
 #include "experiments/simulate_layers.h"
@@ -31,7 +32,8 @@ struct Explained {
   std::string how;  // "measured on ..., attempt 17", "simulated on ..."
   DeviceModel device;
   TimeSplit split;
-  std::vector<StepTime> measured;  // parallel to the plan's steps; empty where nothing was
+  std::vector<StepTime> measured;       // parallel to the plan's steps; empty where nothing was
+  std::vector<StepCounts> counts = {};  // of the measured kernels, where an emulator counted them
 };
 
 // The only case among these whose id begins so.
@@ -129,7 +131,8 @@ Explained explain_measured(const ExplainOptions& options, const fs::path& config
           .device = device,
           .split = split_time(plan, device, batch_of(plan, device, c, attempt.load_histogram),
                               us.median, total, c.cache == Cache::warm),
-          .measured = attempt.steps};
+          .measured = attempt.steps,
+          .counts = counts_of(store, plan, attempt, found.environment.device.arch)};
 }
 
 Explained explain_simulated(const ExplainOptions& options, const fs::path& configs) {
@@ -198,6 +201,15 @@ void print_json(const Explained& e) {
     if (i < e.measured.size()) row["measured_us"] = e.measured[i].time_us.median;
     out["steps"].push_back(std::move(row));
   }
+  for (const StepCounts& c : e.counts)
+    out["counters"].push_back({{"step", c.step},
+                               {"declared_bytes", c.declared_bytes},
+                               {"loaded_bytes", c.loaded_bytes},
+                               {"stored_bytes", c.stored_bytes},
+                               {"declared_flops", c.declared_flops},
+                               {"matrix_flops", c.matrix_flops},
+                               {"lds_conflict_share", c.conflict_share},
+                               {"divergent_share", c.divergent_share}});
   fmt::print("{}\n", out.dump());
 }
 
@@ -229,6 +241,7 @@ void print_text(const Explained& e) {
          us_text(p.math_us), us_text(p.launch_us), us_text(p.imbalance_us), us_text(p.tail_us)});
   }
   fmt::print("{}", to_markdown(steps));
+  if (!e.counts.empty()) fmt::print("\n{}", to_markdown(e.counts));
   if (!s.impossible.empty()) fmt::print("\n{}\n", s.impossible);
 }
 

@@ -75,12 +75,12 @@ AmdCompiler of_debian13(const std::string& arch) {
 }  // namespace
 
 AmdCompiler open_amd_compiler(const std::string& arch, const fs::path& device_dir) {
-  if (arch != "gfx942" && arch != "gfx950")
+  if (arch != "gfx90a" && arch != "gfx942" && arch != "gfx950")
     fail_usage(
-        fmt::format("architecture {}: expected gfx942 or gfx950, others have a run-time "
+        fmt::format("architecture {}: expected gfx90a, gfx942 or gfx950, others have a run-time "
                     "compiler: fselab kernels show",
                     arch));
-  AmdCompiler compiler = arch == "gfx942" ? of_this_system(arch) : of_debian13(arch);
+  AmdCompiler compiler = arch == "gfx950" ? of_debian13(arch) : of_this_system(arch);
   compiler.words.insert(
       compiler.words.end(),
       {"-x", "hip", "--offload-arch=" + arch, "--rocm-device-lib-path=" + compiler.bitcode.string(),

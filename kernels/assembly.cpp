@@ -90,7 +90,8 @@ Assembly read_assembly(std::string_view text, const std::string& arch, int threa
     if (!word.starts_with("global_load_") && !word.starts_with("flat_load_") &&
         !word.starts_with("buffer_load_"))
       continue;
-    ++(word.ends_with("dwordx4") ? a.wide_loads : a.narrow_loads);
+    const bool wide = word.ends_with("dwordx4") && !word.starts_with("flat_");
+    ++(wide ? a.wide_loads : a.narrow_loads);
   }
   for (const auto& [name, count] : matrix)
     a.matrix += fmt::format("{}{}:{}", a.matrix.empty() ? "" : " ", name, count);

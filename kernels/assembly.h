@@ -17,8 +17,9 @@ struct Assembly {
   int vector_registers = 0, scalar_registers = 0;
   int spill_bytes = 0, stack_bytes = 0;  // of a thread
   std::string matrix;                    // "v_mfma_f32_16x16x16_bf16:16", sorted; "-": none
-  int wide_loads = 0, narrow_loads = 0;  // from global memory: of 16 bytes, and of less
-  int occupancy = 0;                     // waves of a SIMD, by registers and LDS; 8 at most
+  // From global memory: of 16 bytes, and others: of less, or flat, which wait for LDS, too.
+  int wide_loads = 0, narrow_loads = 0;
+  int occupancy = 0;  // waves of a SIMD, by registers and LDS; 8 at most
   bool operator==(const Assembly&) const = default;
 };
 
@@ -26,8 +27,8 @@ struct Assembly {
 // Error(data) where it is not such a text.
 Assembly read_assembly(std::string_view text, const std::string& arch, int threads, int lds_bytes);
 
-// A compiler for one architecture that is not the run-time one: clang-19 for gfx942, clang-22 of a
-// Debian 13 beside this system for gfx950 (made by .ci/gfx950).
+// A compiler for one architecture that is not the run-time one: clang-19 for gfx90a and gfx942,
+// clang-22 of a Debian 13 beside this system for gfx950 (made by .ci/gfx950).
 struct AmdCompiler {
   std::string version;
   std::vector<std::string> words;  // the command, but for input and output

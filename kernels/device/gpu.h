@@ -286,6 +286,23 @@ FSE_D Vec16 load16(const void* p) {
 FSE_D void store16(void* p, const Vec16& v) {
   *static_cast<Vec16*>(p) = v;
 }
+// From global memory. Where a pointer went through a loop or a choice, AMD's compilers no longer
+// know that it is none into LDS, and a load that may be either waits for both.
+FSE_D Vec16 load_global16(const void* p) {
+#if FSE_GFX && !FSE_HOST
+  using Words = u32 __attribute__((ext_vector_type(4)));
+  return __builtin_bit_cast(Vec16, *(const __attribute__((address_space(1))) Words*)p);
+#else
+  return load16(p);
+#endif
+}
+FSE_D u32 load_global4(const void* p) {
+#if FSE_GFX && !FSE_HOST
+  return *(const __attribute__((address_space(1))) u32*)p;
+#else
+  return *static_cast<const u32*>(p);
+#endif
+}
 
 // 16 bytes from global memory to LDS, not seen before async_wait() and wave_sync(). The bytes are
 // read once: they leave the cache first. A device without such a copy loads and stores.
@@ -310,7 +327,7 @@ FSE_D void async_copy16(void* lds, const void* global, [[maybe_unused]] u64 poli
                "l"(global), "l"(policy)
                : "memory");
 #else
-  store16(lds, load16(global));
+  store16(lds, load_global16(global));
 #endif
 }
 // The same of what others read, too.
@@ -334,7 +351,7 @@ FSE_D void async_copy4(void* lds, const void* global FSE_CALLED_AT) {
                "l"(global)
                : "memory");
 #else
-  *static_cast<u32*>(lds) = *static_cast<const u32*>(global);
+  *static_cast<u32*>(lds) = load_global4(global);
 #endif
 }
 // The cache line of `p` is on its way to the last-level cache, where the device can be told so.

@@ -37,7 +37,7 @@ FSE_D void load_tokens(Tokens<kFp8Weights, kMeet>& to, const u16* row, int slice
   for (int i = 0; i < Tokens<kFp8Weights, kMeet>::kVectors; ++i) {
     const int k = kFp8Weights ? slice * 128 + (i >> 1) * 64 + mma_chunk() * 16 + (i & 1) * 8
                               : slice * 64 + i * 32 + mma_chunk() * 8;
-    to.v[i] = row && k < columns ? load16(row + k) : zero16();
+    to.v[i] = row && k < columns ? load_global16(row + k) : zero16();
   }
 }
 

@@ -82,6 +82,39 @@ TEST_CASE("every verb prints the columns that its help documents, in four format
       CHECK(contains(at.db({verb, "--help"}).out, fmt::format("  {:<23} {}", c.name, c.meaning)));
 }
 
+TEST_CASE("what an emulator counted is listed, the newest first, by kernel and device") {
+  const TemporaryFolder folder;
+  {
+    Store store = Store::create_or_open(folder / "a.db");
+    const int64_t environment = store.add_environment(sample_environment());
+    for (const char* kernel : {"hip.topk", "hip.combine"})
+      store.add_count(environment, {.step_key = "step of 4 tokens",
+                                    .workload = "golden qwen3_moe",
+                                    .op = "topk",
+                                    .kernel = kernel,
+                                    .tile = tile_from_text("warps=4"),
+                                    .bytes = 100,
+                                    .counters = {.loaded_bytes = 120, .lds_conflicts = 7},
+                                    .finding = "reads 120 bytes"});
+  }
+  const auto counters = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"db", "counters", "--db", "a.db"});
+    return fselab(folder.path(), words);
+  };
+  const auto rows = nlohmann::ordered_json::parse(counters({"--json"}).out);
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0]["kernel"] == "hip.combine");
+  CHECK(rows[0]["loaded_bytes"] == 120);
+  CHECK(rows[0]["lds_conflicts"] == 7);
+  CHECK(rows[0]["finding"] == "reads 120 bytes");
+  CHECK(lines_of(counters({"--csv"}).out).front() == documented("counters") + "\r");
+  CHECK(nlohmann::json::parse(counters({"kernel~topk", "device=cpu", "--json"}).out).size() == 1);
+  CHECK(counters({"kernel=none"}).out == "(no rows)\n");
+  const Result wrong = counters({"model=glm"});
+  CHECK(wrong.exit_code == 2);
+  CHECK(contains(wrong.err, "filter 'model=glm': counters have no such column, expected one of"));
+}
+
 TEST_CASE("filters are the same everywhere, and a mistyped one says what there is") {
   const Invented at;
   for (const std::string verb : {"ls", "best", "failures", "coverage"}) {

@@ -55,6 +55,49 @@ TEST_CASE("a measured layer's time is split into parts that add up to it") {
   CHECK(text.out.find("| grouped_stage1 ") != std::string::npos);
 }
 
+TEST_CASE("a measured step is shown with what the emulator counted of its kernel") {
+  const TemporaryFolder folder;
+  const Environment environment = sample_environment();
+  const Case c = sample_case();
+  const LayerPlan plan = make_plan(c, environment.device);
+  {
+    Store store = Store::create_or_open(folder / "r.db");
+    const int64_t study = store.add_study(sample_study(), {{.spec = c, .baseline = true}});
+    const int64_t id = store.add_environment(environment);
+    AttemptRecord a = layer_attempt(c);
+    a.read_gbs = 40;
+    a.peak_gflops = 100;
+    for (const Step& step : plan.steps)
+      a.steps.push_back({.step = step.name,
+                         .op = to_name(step.op),
+                         .kernel = "k." + to_name(step.op),
+                         .tile = tile_from_text("warps=4"),
+                         .time_us = {9, 9, 9, 25}});
+    record(store, study, id, a, verified_outcome(9000));
+    CountRecord count{.step_key = step_key(plan, plan.steps.back()),
+                      .workload = "golden",
+                      .op = to_name(plan.steps.back().op),
+                      .kernel = a.steps.back().kernel,
+                      .tile = a.steps.back().tile,
+                      .bytes = 1000,
+                      .counters = {.loaded_bytes = 2500, .lds_cycles = 10, .lds_conflicts = 4}};
+    store.add_count(id, count);
+    count.step_key = step_key(plan, plan.steps.front());  // with another tile: of no step
+    count.tile = tile_from_text("warps=8");
+    store.add_count(id, count);
+  }
+  const std::vector<std::string> words{"explain", case_id(c), "--db", "r.db"};
+  CHECK(contains(fselab(folder.path(), words).out, "LDS conflicts %"));
+  std::vector<std::string> as_json = words;
+  as_json.insert(as_json.end(), {"--format", "json"});
+  const auto e = explained(fselab(folder.path(), as_json));
+  REQUIRE(e.at("counters").size() == 1);
+  CHECK(e.at("counters")[0].at("step") == plan.steps.back().name);
+  CHECK(e.at("counters")[0].at("declared_bytes") == 1000);
+  CHECK(e.at("counters")[0].at("loaded_bytes") == 2500);
+  CHECK(e.at("counters")[0].at("lds_conflict_share") == doctest::Approx(0.4));
+}
+
 TEST_CASE("an impossible time is flagged") {
   const TemporaryFolder folder;
   const Case c = store_layer(folder / "r.db", 900);

@@ -121,11 +121,12 @@ TEST_CASE("every golden layer passes on every emulated GPU, in every number form
     std::vector<std::pair<std::string, std::unique_ptr<Command>>> all;  // side by side
     for (const std::string arch : {"gfx90a", "gfx942", "gfx950", "sm_90"}) {
       if (kSlow && (name != "qwen3_next_fp8" || arch != "gfx942")) continue;
-      all.emplace_back(arch, std::make_unique<Command>(
-                                 folder.path(),
-                                 std::vector<std::string>{"verify", (kGolden / name).string(),
-                                                          "--device", "emu:" + arch},
-                                 name + arch));
+      all.emplace_back(
+          arch, std::make_unique<Command>(
+                    folder.path(),
+                    std::vector<std::string>{"verify", (kGolden / name).string(), "--device",
+                                             "emu:" + arch, "--counters", "--db", "counters.db"},
+                    name + arch));
     }
     for (auto& [arch, command] : all) {
       CAPTURE(name);

@@ -3,17 +3,16 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "core/workload.h"
 #include "kernels/emulator/backend.h"
 #include "kernels/emulator/declared.h"
 #include "kernels/emulator/session.h"
-#include "tests/temporary_folder.h"
+#include "tests/kernels/mutated_headers.h"
 
 using namespace fse;
+using namespace fse::test;
 
 namespace {
 
@@ -76,8 +75,6 @@ struct Counted {
   }
 };
 
-const fs::path kHeaders = fs::path(FSELAB_SOURCE_DIR) / "kernels" / "device";
-
 int64_t loaded(const KernelCounters& c, const std::string& name) {
   for (const BufferTraffic& b : c.buffers)
     if (b.name == name) return b.loaded_bytes;
@@ -92,7 +89,7 @@ TEST_CASE("counters: kernels read each active weight once and multiply what thei
       if (dtype == DType::fp8_block128 && arch == "gfx90a") continue;
       CAPTURE(arch);
       CAPTURE(to_name(dtype));
-      Counted counted(arch, dtype, kHeaders);
+      Counted counted(arch, dtype, device_headers());
       const KernelCounters c = counted.count(Op::grouped_stage1);
       CAPTURE(to_text(c));
       // 2 experts x gate and up x 128 x 256.
@@ -184,7 +181,7 @@ TEST_CASE("counters: every kernel of every op does what its op declares" *
   std::set<Op> ops;
   for (const std::string& arch : emulated_archs()) {
     CAPTURE(arch);
-    const BackendConfig config{.device_dir = kHeaders, .cache_dir = FSELAB_TEST_CACHE};
+    const BackendConfig config{.device_dir = device_headers(), .cache_dir = FSELAB_TEST_CACHE};
     const auto instances = std::make_shared<HostInstances>(config, arch);
     const DeviceInfo device = emulated_device(arch);
     std::set<std::string> done;
@@ -216,29 +213,18 @@ TEST_CASE("counters: every kernel of every op does what its op declares" *
 }
 
 TEST_CASE("counters: a kernel that reads its weights twice, or multiplies twice, is found") {
-  const auto planted = [](const std::string& header, const std::string& text,
-                          const std::string& instead) {
-    const test::TemporaryFolder folder;
-    const fs::path device = folder.path() / "kernels" / "device";
-    fs::create_directories(device.parent_path());
-    fs::copy(kHeaders, device);
-    std::ostringstream read;
-    read << std::ifstream(device / header).rdbuf();
-    std::string source = read.str();
-    const size_t at = source.find(text);
-    REQUIRE(at != std::string::npos);
-    source.replace(at, text.size(), instead);
-    std::ofstream(device / header) << source;
-    return Counted("gfx942", DType::bf16, device).why(Op::grouped_stage1);
+  const auto planted = [](const Mutation& mutation) {
+    const MutatedHeaders headers(mutation);
+    return Counted("gfx942", DType::bf16, headers.folder()).why(Op::grouped_stage1);
   };
   const std::string twice =
-      planted("stream_slices.h", "copy_whole(slice);",
-              "(copy_whole(slice), async_commit(), async_wait<0>(), copy_whole(slice));");
+      planted({"stream_slices.h", "copy_whole(slice);",
+               "(copy_whole(slice), async_commit(), async_wait<0>(), copy_whole(slice));"});
   CHECK(twice.find("grouped_stage1 reads its weights 2.00 times, by design 1.00: ") == 0);
   const std::string again =
-      planted("stream_operands.h", "  multiply<kF16Weights>(d, rows[1], t.v[1]);",
-              "  multiply<kF16Weights>(d, rows[1], t.v[1]);\n  float extra[4] = {};\n"
-              "  multiply<kF16Weights>(extra, rows[1], t.v[1]);");
+      planted({"stream_operands.h", "  multiply<kF16Weights>(d, rows[1], t.v[1]);",
+               "  multiply<kF16Weights>(d, rows[1], t.v[1]);\n  float extra[4] = {};\n"
+               "  multiply<kF16Weights>(extra, rows[1], t.v[1]);"});
   CHECK(again.find("matrix flops, ") != std::string::npos);
 }
 

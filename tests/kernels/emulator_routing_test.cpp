@@ -139,18 +139,24 @@ TEST_CASE("emulated dispatch: one expert takes all, the others are empty, rows a
                                                          : t % 40; }}};
   for (const std::string& arch : emulated_archs()) {
     const auto backend = emulated(arch);
-    for (const Case& c : cases) {
-      CAPTURE(arch);
-      CAPTURE(c.name);
-      Run run = open_run(*backend, routing, Topk::fused, Matrix(tokens, 40), {});
-      RefState want;
-      Matrix& ids = want[Buf::topk_ids] = Matrix(tokens, routing.top_k);
-      for (int t = 0; t < tokens; ++t)
-        for (int j = 0; j < routing.top_k; ++j) ids(t, j) = c.id(t, j);
-      run.session->write(Buf::topk_ids, ids);
-      run_steps(run, {Op::dispatch}, want);
-      CHECK(run.session->read(Buf::expert_offsets) == want[Buf::expert_offsets]);
-      CHECK(run.session->read(Buf::sorted_pairs) == want[Buf::sorted_pairs]);
-    }
+    for (const Case& c : cases)
+      for (const int experts : {0, 4}) {  // one block sorts all, or each a few experts
+        CAPTURE(arch);
+        CAPTURE(c.name);
+        CAPTURE(experts);
+        Run run = open_run(*backend, routing, Topk::fused, Matrix(tokens, 40), {});
+        for (Choice& choice : run.choices)
+          if (choice.kernel->op == Op::dispatch)
+            for (auto& [axis, value] : choice.tile.axes)
+              if (axis == "experts") value = experts;
+        RefState want;
+        Matrix& ids = want[Buf::topk_ids] = Matrix(tokens, routing.top_k);
+        for (int t = 0; t < tokens; ++t)
+          for (int j = 0; j < routing.top_k; ++j) ids(t, j) = c.id(t, j);
+        run.session->write(Buf::topk_ids, ids);
+        run_steps(run, {Op::dispatch}, want);
+        CHECK(run.session->read(Buf::expert_offsets) == want[Buf::expert_offsets]);
+        CHECK(run.session->read(Buf::sorted_pairs) == want[Buf::sorted_pairs]);
+      }
   }
 }
