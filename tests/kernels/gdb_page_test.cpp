@@ -18,9 +18,10 @@ TEST_CASE("what CONTRIBUTING says to gdb, gdb does" * doctest::test_suite("long"
   constexpr std::string_view kPrompt = "(gdb) ";
   for (std::string line; std::getline(page, line);)
     if (line.starts_with(kPrompt)) words.insert(words.end(), {"-ex", line.substr(kPrompt.size())});
-  const std::vector<std::string> debugged{"-ex", "kill", "--args", FSELAB_COMMAND, "verify",
-                                          FSELAB_SOURCE_DIR "/tests/golden/qwen3_moe", "--device",
-                                          "emu:gfx942"};
+  const std::vector<std::string> debugged{"-ex",      "kill",
+                                          "--args",   FSELAB_COMMAND,
+                                          "verify",   FSELAB_SOURCE_DIR "/tests/golden/qwen3_moe",
+                                          "--device", "emu:gfx942"};
   words.insert(words.end(), debugged.begin(), debugged.end());
   if (run_program(words, 1, folder / "out") == 127) {
     MESSAGE("SKIPPED: no gdb here");
