@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/plan.h"
 #include "tests/experiments/command.h"
 
 namespace fse::test {
