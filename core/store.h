@@ -60,14 +60,17 @@ struct StepTime {
   double bytes = 0, flops = 0, floor_us = 0;
 };
 
-// A layer that was measured with another tile for one step: its time over that of the layer whose
-// steps are each the best alone.
+// A layer that was tried with another tile for one step, or as a whole: its time over that of the
+// layer whose steps are each the best alone.
 struct JointTrial {
-  std::string step, kernel;
+  std::string step, kernel;  // of a whole layer: kWholeLayer, and what it is made of in words
   Tile tile;
   Summary ratio;
   bool taken = false;  // the layer that was measured at last has it
+  Status status = Status::measured;
+  std::string reason = {};  // empty when measured
 };
+inline constexpr const char* kWholeLayer = "whole layer";
 
 // A whole layer at its tuned tiles, or one step with one tile.
 struct AttemptRecord {
@@ -76,9 +79,10 @@ struct AttemptRecord {
   int64_t run = 0;          // by the store: one process of one `fselab run`
   std::string case_id;      // layer attempts; empty for steps
   std::string step_key;     // step attempts; empty for layers
-  std::string workload;  // routing, cache and seed: what a step's time depends on besides its key
-  std::string kernel;    // step attempts: the catalogue row
-  Tile tile;             // step attempts
+  std::string workload;   // routing, cache and seed: what a step's time depends on besides its key
+  std::string kernel;     // step attempts: the catalogue row
+  Tile tile;              // step attempts
+  std::string role = {};  // step attempts that compete whatever they take: default, or of whom
   Outcome outcome;
   Summary time_us;  // of outcome.samples_us, by the store: what is written here is ignored
   double bytes = 0, flops = 0, floor_us = 0;
@@ -89,11 +93,12 @@ struct AttemptRecord {
   std::vector<double> control_us;        // one layer of a race: itself once more in every round
   std::vector<double> confirm_us;  // the fastest layer of a race and its baseline: once more, by
                                    // round, in a fresh process
-  std::vector<JointTrial> trials;  // layer attempts
+  int confirm_tries = 0;  // fresh processes that were asked, where the first contradicted the race
+  std::vector<JointTrial> trials;       // layer attempts
   std::vector<int64_t> load_histogram;  // realised rows per expert of the first round
-  double distinct_experts = 0;          // mean over rounds
-  double max_over_mean_load = 0;        // mean over rounds
-  double routing_agreement = 1;         // share of tokens whose id set equals the reference's
+  int64_t load_rounds = 0;              // rounds that the next two are means over: all measured
+  double distinct_experts = 0, max_over_mean_load = 0;
+  double routing_agreement = 1;  // share of tokens whose id set equals the reference's
 };
 
 // Whether the process died while the attempt was under way, so that it never ended by itself.
@@ -153,6 +158,16 @@ class Store {
   // by this study: another study's search may have had a smaller budget or fewer tiles.
   std::optional<AttemptRecord> step_winner(int64_t study, const std::string& step_key,
                                            const std::string& workload, int64_t environment) const;
+  // What won a step or a case (`key`: its step_key or case_id) before, for another study on the
+  // same device, whichever fselab it was: of this environment if there is one, else the newest;
+  // with the steps of a layer.
+  struct EarlierWinner {
+    AttemptRecord record;
+    std::string study, since;
+  };
+  std::optional<EarlierWinner> earlier_winner(const std::string& level, const std::string& key,
+                                              const std::string& workload, int64_t environment,
+                                              int64_t study) const;
   // Every attempt of the step that ended, in any way, oldest first and without its samples: an
   // interrupted search continues behind them.
   std::vector<AttemptRecord> step_attempts(const std::string& step_key, const std::string& workload,

@@ -39,6 +39,11 @@ AttemptRecord read_attempt(SQLite::Statement& q) {
   a.peak_gflops = real(q, "peak_gflops");
   a.weight_sets = static_cast<int>(integer(q, "weight_sets"));
   a.rotation_shortfall_bytes = integer(q, "rotation_shortfall_bytes");
+  if (has_column(q, "role")) {  // since version 9
+    a.role = text(q, "role");
+    a.load_rounds = integer(q, "load_rounds");
+    a.confirm_tries = static_cast<int>(integer(q, "confirm_tries"));
+  }
   a.distinct_experts = real(q, "distinct_experts");
   a.max_over_mean_load = real(q, "max_over_mean_load");
   a.routing_agreement = real(q, "routing_agreement");
@@ -89,7 +94,10 @@ void read_trials(SQLite::Database& db, AttemptRecord& a) {
                                   .lo = real(q, "lo"),
                                   .hi = real(q, "hi"),
                                   .n = integer(q, "n")},
-                        .taken = integer(q, "taken") != 0});
+                        .taken = integer(q, "taken") != 0,
+                        .status = has_column(q, "status") ? named<Status>(q, "status")  // since 9
+                                                          : Status::measured,
+                        .reason = has_column(q, "reason") ? text(q, "reason") : ""});
 }
 
 // "grouped_stage1 tokens=4 hidden=..." without its token count.
@@ -118,6 +126,30 @@ std::optional<AttemptRecord> Store::step_winner(int64_t study, const std::string
                    {step_key, workload, environment, study});
     if (!q.executeStep()) return std::nullopt;
     return read_attempt(q);
+  });
+}
+
+std::optional<Store::EarlierWinner> Store::earlier_winner(const std::string& level,
+                                                          const std::string& key,
+                                                          const std::string& workload,
+                                                          int64_t environment,
+                                                          int64_t study) const {
+  return guarded(file_, "reading an earlier winner", [&]() -> std::optional<EarlierWinner> {
+    auto q = query(
+        *db_,
+        "SELECT a.*, s.name AS study_name, w.since AS since FROM winner w "
+        "JOIN attempt a ON a.id = w.attempt JOIN study s ON s.id = a.study "
+        "JOIN environment e ON e.id = w.environment JOIN environment mine ON "
+        "(mine.device, mine.kind, mine.arch, mine.product, mine.compute_units) = "
+        "(e.device, e.kind, e.arch, e.product, e.compute_units) "
+        "WHERE w.level = ? AND w.key = ? AND w.workload = ? AND mine.id = ? AND "
+        "NOT (e.id = mine.id AND a.study = ?) ORDER BY e.id = mine.id DESC, w.since DESC LIMIT 1",
+        {level, key, workload, environment, study});
+    if (!q.executeStep()) return std::nullopt;
+    EarlierWinner found{
+        .record = read_attempt(q), .study = text(q, "study_name"), .since = text(q, "since")};
+    read_steps(*db_, found.record);
+    return found;
   });
 }
 

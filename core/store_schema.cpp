@@ -1,21 +1,12 @@
 #include <fmt/format.h>
 
 #include "core/store.h"
+#include "core/store_ddl.h"
 #include "core/store_sql.h"
 
 namespace fse {
 
 namespace {
-
-// "CHECK (column IN ('a', 'b'))" over the names of an enum: the code's spelling is the only one.
-// A new enumerator therefore needs a new schema version.
-template <class E>
-std::string one_of(const char* column, const std::string& also = "") {
-  std::string list = also;
-  for (const auto& entry : kNames<E>)
-    list += fmt::format("{}'{}'", list.empty() ? "" : ", ", entry.second);
-  return fmt::format("CHECK ({} IN ({}))", column, list);
-}
 
 std::string flag(const char* column) {
   return fmt::format("{0} INTEGER NOT NULL CHECK ({0} IN (0, 1))", column);
@@ -237,12 +228,6 @@ CREATE UNIQUE INDEX attempt_winner ON attempt (id, status, verified);
                      fmt::arg("status", one_of<Status>("status", "'running'")));
 }
 
-constexpr std::string_view closed_check = R"sql(
-CREATE TRIGGER {0}_{1} BEFORE {1} ON {0}
-WHEN (SELECT status FROM attempt WHERE id = NEW.attempt) <> 'running'
-BEGIN SELECT RAISE(ABORT, 'a closed attempt never changes'); END;
-)sql";
-
 // Foreign keys hold only in connections that ask for them; triggers hold in all, so what must never
 // happen is said twice: a winner that was not verified, and a ledger that is rewritten.
 std::string triggers() {
@@ -292,102 +277,11 @@ ORDER BY a.id DESC;
 )sql";
 }
 
-// What a GPU's kernel needs, and the fastest of a million attempts without reading them all.
-std::string resources_and_index() {
-  return R"sql(
-ALTER TABLE attempt ADD COLUMN registers INTEGER;    -- these three: a step on a GPU; per thread
-ALTER TABLE attempt ADD COLUMN lds_bytes INTEGER;    -- per block
-ALTER TABLE attempt ADD COLUMN spill_bytes INTEGER;  -- per thread
-CREATE INDEX attempt_fastest ON attempt (level, median_us)
-  WHERE verified = 1 AND status = 'measured';
-)sql";
-}
-
-// Which process works on which cases, so that several share a study.
-std::string claims() {
-  return R"sql(
-ALTER TABLE run ADD COLUMN heartbeat TEXT;  -- when it last wrote an attempt
-CREATE TABLE claim (
-  study INTEGER NOT NULL,
-  case_id TEXT NOT NULL,
-  run INTEGER NOT NULL REFERENCES run (id),
-  since TEXT NOT NULL,
-  PRIMARY KEY (study, case_id),
-  FOREIGN KEY (study, case_id) REFERENCES layer_case (study, id)
-) STRICT, WITHOUT ROWID;
-)sql";
-}
-
-// The A/A control: the same layer once more in every round of its race.
-std::string control_table() {
-  std::string sql = R"sql(
-CREATE TABLE control_sample (
-  attempt INTEGER NOT NULL REFERENCES attempt (id),
-  round INTEGER NOT NULL CHECK (round >= 0),
-  us REAL NOT NULL,
-  PRIMARY KEY (attempt, round)
-) STRICT, WITHOUT ROWID;
-)sql";
-  for (const char* event : {"insert", "update"})
-    sql += fmt::format(closed_check, "control_sample", event);
-  return sql;
-}
-
-// What a layer took in a fresh process, the other tiles it was tried with, and a step's memory.
-std::string confirmed_and_joint() {
-  std::string sql = R"sql(
-ALTER TABLE attempt ADD COLUMN peak_bytes INTEGER;  -- of memory in use while a step was verified
-CREATE TABLE confirm_sample (
-  attempt INTEGER NOT NULL REFERENCES attempt (id),
-  round INTEGER NOT NULL CHECK (round >= 0),
-  us REAL NOT NULL,
-  PRIMARY KEY (attempt, round)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE joint_trial (
-  attempt INTEGER NOT NULL REFERENCES attempt (id),
-  ordinal INTEGER NOT NULL,
-  step TEXT NOT NULL,
-  kernel TEXT NOT NULL,
-  tile TEXT NOT NULL,
-  ratio REAL,                      -- layer with it / layer of the steps' winners, the median
-  lo REAL,
-  hi REAL,
-  n INTEGER NOT NULL,
-  taken INTEGER NOT NULL CHECK (taken IN (0, 1)),
-  PRIMARY KEY (attempt, ordinal)
-) STRICT, WITHOUT ROWID;
-)sql";
-  for (const char* table : {"confirm_sample", "joint_trial"})
-    for (const char* event : {"insert", "update"}) sql += fmt::format(closed_check, table, event);
-  return sql;
-}
-
-// What a sweep asked for and no case shows: models that are not implemented.
-std::string study_notes() {
-  return "ALTER TABLE study ADD COLUMN notes TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(notes));";
-}
-
-// What ranks and filters attempts without reading their rows, which are ten times as many bytes:
-// the fastest of a million in under a second, whatever the filter. Measured by bench_db.
-std::string index_of_fastest() {
-  return R"sql(
-DROP INDEX attempt_fastest;
-CREATE INDEX attempt_fastest ON attempt (level, median_us, study, environment, case_id, kernel,
-  step_key) WHERE verified = 1 AND status = 'measured';
-)sql";
-}
-
 }  // namespace
 
 std::string schema_statements(int version) {
   check(version >= 1 && version <= kSchemaVersion, "a schema version that exists");
-  if (version == 2) return resources_and_index();
-  if (version == 3) return claims();
-  if (version == 4) return control_table();
-  if (version == 5) return study_notes();
-  if (version == 6) return index_of_fastest();
-  if (version == 7) return confirmed_and_joint();
-  if (version == 8) return count_table();
+  if (version > 1) return later_statements(version);
   return provenance_tables() + case_table() + attempt_tables() + triggers() + views();
 }
 

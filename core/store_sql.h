@@ -18,7 +18,7 @@
 namespace fse {
 
 inline constexpr int kApplicationId = 0x66736c62;  // "fslb"
-inline constexpr int kSchemaVersion = 8;
+inline constexpr int kSchemaVersion = 9;
 inline constexpr int kBusyMilliseconds = 10'000;
 
 // The statements that lead from schema version - 1 to `version`.

@@ -91,7 +91,9 @@ void add_trials(SQLite::Database& db, int64_t attempt, const std::vector<JointTr
             {"lo", real_or_null(t.ratio.lo)},
             {"hi", real_or_null(t.ratio.hi)},
             {"n", t.ratio.n},
-            {"taken", int64_t{t.taken}}});
+            {"taken", int64_t{t.taken}},
+            {"status", to_name(t.status)},
+            {"reason", t.reason}});
 }
 
 Row closing_columns(const AttemptRecord& r, bool layer) {
@@ -108,6 +110,8 @@ Row closing_columns(const AttemptRecord& r, bool layer) {
              {"peak_gflops", real_or_null(r.peak_gflops > 0 ? r.peak_gflops : NAN)},
              {"weight_sets", int64_t{r.weight_sets}},
              {"rotation_shortfall_bytes", r.rotation_shortfall_bytes},
+             {"load_rounds", r.load_rounds},
+             {"confirm_tries", int64_t{r.confirm_tries}},
              {"distinct_experts", real_or_null(r.distinct_experts)},
              {"max_over_mean_load", real_or_null(r.max_over_mean_load)},
              {"routing_agreement", real_or_null(r.routing_agreement)}};
@@ -140,6 +144,7 @@ int64_t Store::begin_attempt(int64_t study, int64_t environment, const AttemptRe
                      {"kernel", what.kernel},
                      {"tile", to_text(what.tile)},
                      {"tile_axes", axes_json(what.tile)},
+                     {"role", what.role},
                      {"status", "running"},
                      {"started", utc_now()}};
     const int64_t id = insert(*db_, "attempt", row);

@@ -116,10 +116,14 @@ void add_claims(const Store& store, const LayerDispatch& group, const DispatchLa
   const std::optional<std::string> baseline = baseline_id(store, study, winner.spec);
   const auto here = at_place(group, place_of(winner));
   const DispatchLayer* runner_up = nullptr;
+  bool control_failed = false;  // a layer was FASTER or SLOWER than itself: nothing is decided
   for (const DispatchLayer* l : here) {
-    if (l->attempt.run == winner.attempt.run && !l->attempt.control_us.empty())
-      certificate.aa_floor =
-          compare_paired(l->attempt.control_us, l->attempt.outcome.samples_us).ratio;
+    if (l->attempt.run == winner.attempt.run && !l->attempt.control_us.empty()) {
+      const Comparison itself =
+          compare_paired(l->attempt.control_us, l->attempt.outcome.samples_us);
+      certificate.aa_floor = itself.ratio;
+      control_failed = itself.verdict == Verdict::faster || itself.verdict == Verdict::slower;
+    }
     if (l->attempt.id == winner.attempt.id) continue;
     if (baseline && case_id(l->spec) == *baseline)
       certificate.claims.push_back(claim_of(store, "incumbent", winner, *l, group.environment));
@@ -129,6 +133,9 @@ void add_claims(const Store& store, const LayerDispatch& group, const DispatchLa
   if (runner_up)
     certificate.claims.push_back(
         claim_of(store, "runner_up", winner, *runner_up, group.environment));
+  if (!control_failed) return;
+  for (CertifiedClaim& claim : certificate.claims)
+    if (claim.verdict != Verdict::invalid) claim.verdict = Verdict::undecided;
 }
 
 CertifiedRange range_of(const LayerDispatch& group, const DispatchLayer& winner) {

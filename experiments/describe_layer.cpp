@@ -27,6 +27,7 @@ Work mean_work(const std::vector<Load>& loads, const std::function<Work(const Lo
 void describe_load(const LayerPlan& plan, const std::vector<Load>& loads, AttemptRecord& record) {
   record.load_histogram = load_for(plan, loads.front()).rows_per_expert;
   const auto rounds = static_cast<double>(loads.size());
+  record.load_rounds = static_cast<int64_t>(loads.size());
   for (const Load& load : loads) {
     Load routed = load;
     routed.rows_per_expert.resize(static_cast<size_t>(plan.layer.routing.experts));
@@ -70,7 +71,7 @@ AttemptRecord describe(const RunContext& context, const Entry& entry,
                     .reason = {},
                     .accuracy = entry.check.output,
                     .samples_us = measured.layer_us};
-  record.trials = entry.trials;
+  record.trials = entry.joint.trials;
   describe_steps(entry, measured, loads, context.ledger, record);
   describe_load(entry.plan, loads, record);
   record.routing_agreement = static_cast<double>(entry.check.routing.equal) /

@@ -7,6 +7,7 @@
 #include "experiments/describe_layer.h"
 #include "experiments/interrupt.h"
 #include "tuner/attempt.h"
+#include "tuner/confirm.h"
 #include "tuner/selection.h"
 
 namespace fse {
@@ -53,6 +54,28 @@ std::vector<Load> tell_loads(const RunContext& context,
     }
   }
   return {};
+}
+
+// The same for the rounds beyond the inputs that were drawn at first: those of a large batch begin
+// again, others were drawn as they came. Where the layer cannot tell any more, it told of fewer.
+void tell_later_loads(const RunContext& context, const std::vector<std::unique_ptr<Entry>>& entries,
+                      const std::vector<LayerMeasurement>& measured, std::vector<Load>& loads) {
+  size_t rounds = 0;
+  for (const LayerMeasurement& layer : measured) rounds = std::max(rounds, layer.layer_us.size());
+  const size_t drawn = loads.size();
+  const bool begin_again = context.bench.inputs() < context.measure.min_rounds;
+  const auto teller = std::find_if(measured.begin(), measured.begin() + entries.size(),
+                                   [](const LayerMeasurement& layer) { return !layer.failure; });
+  if (teller == measured.begin() + entries.size()) return;
+  const Entry& entry = *entries[static_cast<size_t>(teller - measured.begin())];
+  try {
+    for (size_t round = drawn; round < rounds; ++round)
+      loads.push_back(begin_again ? loads[round % drawn]
+                                  : entry.layer->load(entry.choices, static_cast<int>(round)));
+  } catch (const AttemptError& error) {
+    if (error.device_lost) throw;
+  }
+  loads.resize(std::min(loads.size(), rounds));
 }
 
 // A layer that reads faster than memory does is blamed only once the ceiling was measured again:
@@ -118,25 +141,29 @@ void confirm(RunContext& context, const std::vector<std::unique_ptr<Entry>>& ent
              std::vector<AttemptRecord>& records) {
   constexpr double kMostSeconds = 0.5;  // each, beyond the fewest rounds
   const std::vector<size_t> chosen = to_confirm(entries, records);
-  if (chosen.empty() || !context.bench.renew()) return;
+  if (chosen.empty()) return;
   const Case& spec = entries[chosen[0]]->record->spec;
   context.progress.activity("confirming " + label(spec));
   std::vector<Contestant> contestants;
-  for (const size_t i : chosen)
+  std::vector<std::vector<double>> race;
+  for (const size_t i : chosen) {
     contestants.push_back({entries[i]->layer.get(), entries[i]->choices});
+    race.push_back(records[i].outcome.samples_us);
+  }
   MeasureSpec again = context.measure;
   again.max_seconds = std::min(again.max_seconds, kMostSeconds);
-  const auto measured = measure_layers(contestants, again, spec.seed + 1, interrupted);
-  for (const LayerMeasurement& layer : measured)
-    if (layer.failure)
-      return;  // the same answer will be asked for again: no number instead of half
-  for (size_t k = 0; k < chosen.size(); ++k) records[chosen[k]].confirm_us = measured[k].layer_us;
+  const Confirmed confirmed = confirm_layers(
+      contestants, race, again, spec.seed, [&] { return context.bench.renew(); }, interrupted);
+  for (size_t k = 0; k < confirmed.layer_us.size(); ++k) {
+    records[chosen[k]].confirm_us = confirmed.layer_us[k];
+    records[chosen[k]].confirm_tries = confirmed.tries;
+  }
 }
 
 }  // namespace
 
 void race_layers(RunContext& context, std::vector<std::unique_ptr<Entry>> entries) {
-  const std::vector<Load> loads = tell_loads(context, entries);
+  std::vector<Load> loads = tell_loads(context, entries);
   if (entries.empty()) return;
   std::vector<AttemptRecord> records;
   for (const auto& entry : entries) {
@@ -146,6 +173,7 @@ void race_layers(RunContext& context, std::vector<std::unique_ptr<Entry>> entrie
     records.push_back(std::move(record));
   }
   const std::vector<LayerMeasurement> measured = measure(context, entries);
+  tell_later_loads(context, entries, measured, loads);
   raise_ceilings(context);  // now that the machine is as busy as while the layers ran
   for (size_t i = 0; i < entries.size(); ++i) {
     AttemptRecord& record = records[i];

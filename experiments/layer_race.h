@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "experiments/workload_group.h"
+#include "tuner/joint.h"
 
 namespace fse {
 
@@ -12,7 +13,7 @@ struct Entry {
   LayerPlan plan;
   std::unique_ptr<LayerRunner> layer;
   std::vector<Choice> choices;
-  std::vector<JointTrial> trials;
+  JointResult joint;
   LayerCheck check;
 };
 

@@ -214,15 +214,18 @@ CertificateVerdict measure_and_judge(Workbench& bench, const Certificate& c,
     if (all[i].claim) checked.push_back({all[i].what, all[i].claim->verdict, now[i].verdict});
   }
   fmt::print("{}", to_table(table_of(c, all, found, now)));
+  const Comparison control = compare_paired(found.control_us, found.us[0]);
   fmt::print("A/A floor: {} now, {} recorded (a layer against itself in the same rounds)\n",
-             ratio_text(compare_paired(found.control_us, found.us[0]).ratio),
-             c.aa_floor ? ratio_text(*c.aa_floor) : "-");
-  return judge_claims(checked);
+             ratio_text(control.ratio), c.aa_floor ? ratio_text(*c.aa_floor) : "-");
+  return judge_claims(checked, control.verdict);
 }
 
 }  // namespace
 
-CertificateVerdict judge_claims(std::span<const CheckedClaim> claims) {
+CertificateVerdict judge_claims(std::span<const CheckedClaim> claims, Verdict control) {
+  if (control == Verdict::faster || control == Verdict::slower)
+    return {.why = fmt::format("right, but the winner is {} than itself in the same rounds",
+                               to_name(control))};
   const auto decided = [](Verdict v) {
     return v == Verdict::faster || v == Verdict::slower || v == Verdict::same;
   };

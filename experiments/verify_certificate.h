@@ -25,8 +25,9 @@ struct CertificateVerdict {
   std::string why;
 };
 // Refuted where any decided claim has another decided verdict now; confirmed where all decided
-// claims have theirs again; else undecided: also where nothing decided was claimed.
-CertificateVerdict judge_claims(std::span<const CheckedClaim>);
+// claims have theirs again; else undecided: also where nothing decided was claimed, and where the
+// winner's `control` of this race says that it is FASTER or SLOWER than itself.
+CertificateVerdict judge_claims(std::span<const CheckedClaim>, Verdict control);
 
 struct CertificateOptions {
   std::string file;

@@ -13,8 +13,10 @@
 
 namespace fse {
 
-void fail_case(const RunContext& context, const Case& spec, Outcome outcome) {
+void fail_case(const RunContext& context, const Case& spec, Outcome outcome,
+               std::vector<JointTrial> trials) {
   AttemptRecord record = layer_attempt(context, spec);
+  record.trials = std::move(trials);
   record.id =
       context.ledger.store.begin_attempt(context.ledger.study, context.ledger.environment, record);
   record.outcome = std::move(outcome);
@@ -26,14 +28,47 @@ namespace {
 // Whole layers of what came close, for a quarter of the time that one step's search may take.
 void tune_jointly(const RunContext& context, Entry& entry) {
   constexpr size_t kMost = 4;
+  const DeviceInfo& device = context.bench.device();
+  const Case& spec = entry.record->spec;
   const double seconds = std::clamp(context.tune.seconds.value_or(4) / 4, 0.2, 2.0);
-  const std::vector<Alternative> close = close_alternatives(
-      entry.plan, entry.choices, context.bench.device(), context.ledger, context.tune, kMost);
-  context.progress.activity("tuning jointly " + label(entry.record->spec));
-  JointResult result = search_jointly(*entry.layer, entry.plan, entry.choices, close,
-                                      entry.record->spec.seed, seconds, interrupted);
-  entry.choices = std::move(result.choices);
-  entry.trials = std::move(result.trials);
+  const std::vector<Alternative> close =
+      close_alternatives(entry.plan, entry.choices, device, context.ledger, context.tune, kMost);
+  context.progress.activity("tuning jointly " + label(spec));
+  entry.joint = search_jointly(
+      *entry.layer, entry.plan, entry.choices, close,
+      layer_incumbent(entry.plan, case_id(spec), device, context.ledger, context.tune), spec.seed,
+      seconds, interrupted);
+}
+
+// The default tiles where all that was tuned is wrong as a whole, although each step is right.
+std::vector<Combination> combinations(const Entry& entry, const DeviceInfo& device) {
+  std::vector<Combination> all = entry.joint.best_first;
+  if (all.empty()) return {{"default tiles", entry.choices}};
+  Combination last{"default tiles", default_choices(entry.plan, device)};
+  if (all.back().choices != last.choices) all.push_back(std::move(last));
+  return all;
+}
+
+// Verifies whole layers, the best first, until one is right: a kernel that is right alone and wrong
+// within the layer costs its tile, not the case. What failed is kept by its kind. Throws, or leaves
+// a check that is not ok, where the last one fails, too.
+void verify_best(const RunContext& context, Entry& entry) {
+  const std::vector<Combination> all = combinations(entry, context.bench.device());
+  for (const Combination& c : all) {
+    const bool is_last = &c == &all.back();
+    Outcome failure{.status = Status::wrong};
+    try {
+      entry.check = entry.layer->verify(c.choices);
+      failure.reason = entry.check.reason();
+    } catch (const AttemptError& error) {
+      if (error.device_lost || is_last) throw;
+      failure = {.status = error.status, .reason = error.what()};
+      entry.check.output.first_bad = failure.reason;
+    }
+    entry.choices = c.choices;
+    if (entry.check.ok()) return take(entry.joint, entry.plan, c);
+    reject(entry.joint, c, failure);
+  }
 }
 
 void tune_entry(RunContext& context, Entry& entry) {
@@ -71,9 +106,9 @@ std::unique_ptr<Entry> prepare(RunContext& context, const WorkloadGroup& group,
     entry->layer = context.bench.open(spec.variant);
     tune_entry(context, *entry);
     context.progress.activity("verifying " + label(spec));
-    entry->check = entry->layer->verify(entry->choices);
+    verify_best(context, *entry);
   } catch (const AttemptError& error) {
-    fail_case(context, spec, {.status = error.status, .reason = error.what()});
+    fail_case(context, spec, {.status = error.status, .reason = error.what()}, entry->joint.trials);
     if (error.device_lost)
       throw Error(ErrorKind::environment,
                   fmt::format("{} is lost to this process: {}; the same command resumes",
@@ -94,7 +129,8 @@ std::unique_ptr<Entry> prepare(RunContext& context, const WorkloadGroup& group,
   if (entry->check.ok()) return entry;
   fail_case(
       context, spec,
-      {.status = Status::wrong, .reason = entry->check.reason(), .accuracy = entry->check.output});
+      {.status = Status::wrong, .reason = entry->check.reason(), .accuracy = entry->check.output},
+      entry->joint.trials);
   return nullptr;
 }
 

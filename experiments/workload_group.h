@@ -34,8 +34,8 @@ std::string workload_key(const Case&);
 // on. Throws Error(incomplete) when interrupted.
 void run_group(RunContext&, const WorkloadGroup&);
 
-// Records a case that cannot be measured, with its outcome.
-void fail_case(const RunContext&, const Case&, Outcome);
+// Records a case that cannot be measured, with its outcome and the layers that were tried for it.
+void fail_case(const RunContext&, const Case&, Outcome, std::vector<JointTrial> = {});
 
 // Why a group of plans cannot run in the device's memory, with both sizes; empty when it can. They
 // share the weights and are all open while they are measured against each other.

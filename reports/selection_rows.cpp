@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "reports/confirmation.h"
 #include "reports/labels.h"
 #include "reports/rows.h"
@@ -35,6 +37,7 @@ Grid confirmation_rows(const ReportData& data) {
                         "race_change_lo",
                         "race_change_hi",
                         "race_verdict",
+                        "tries",
                         "contradicts"},
             .rows = {}};
   const Varying say = varying(data);
@@ -58,6 +61,7 @@ Grid confirmation_rows(const ReportData& data) {
       row.push_back(c->partner ? Cell{c->partner->layer->id} : Cell{});
       add_change(row, c->fresh, c->partner != nullptr);
       add_change(row, c->race, c->partner != nullptr);
+      row.push_back(int64_t{std::max(layer.confirm_tries, 1)});
       row.push_back(int64_t{c->contradicts()});
       grid.rows.push_back(std::move(row));
     }
@@ -65,9 +69,10 @@ Grid confirmation_rows(const ReportData& data) {
 }
 
 Grid joint_trial_rows(const ReportData& data) {
-  Grid grid{.columns = {"workload", "tokens", "variant", "attempt", "step", "kernel", "tile",
-                        "change_percent", "change_lo", "change_hi", "n", "taken"},
-            .rows = {}};
+  Grid grid{
+      .columns = {"workload", "tokens", "variant", "attempt", "step", "kernel", "tile",
+                  "change_percent", "change_lo", "change_hi", "n", "taken", "status", "reason"},
+      .rows = {}};
   const Varying say = varying(data);
   for (const Series& series : data.series)
     for (const WorkloadResult& w : series.workloads)
@@ -78,7 +83,7 @@ Grid joint_trial_rows(const ReportData& data) {
                                label(v.record.spec.variant, say), v.layer->id, t.step, t.kernel,
                                to_text(t.tile), cell(100 * (t.ratio.median - 1)),
                                cell(100 * (t.ratio.lo - 1)), cell(100 * (t.ratio.hi - 1)),
-                               t.ratio.n, int64_t{t.taken}});
+                               t.ratio.n, int64_t{t.taken}, to_name(t.status), t.reason});
       }
   return grid;
 }

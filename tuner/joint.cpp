@@ -1,5 +1,7 @@
 #include "tuner/joint.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -23,7 +25,7 @@ std::vector<AttemptRecord> timed_tiles(const LayerPlan& plan, const Step& step,
   return timed;
 }
 
-bool is_of(const AttemptRecord& a, const Choice& choice) {
+bool is_of(const auto& a, const Choice& choice) {
   return a.kernel == choice.kernel->name && a.tile == choice.tile;
 }
 
@@ -47,20 +49,131 @@ void add_close(const LayerPlan& plan, size_t at, const Choice& winner,
   }
 }
 
-Contestant with(LayerRunner& layer, std::vector<Choice> choices, const Alternative& a) {
+std::vector<Choice> with(std::vector<Choice> choices, const Alternative& a) {
   choices[a.step] = a.choice;
-  return {&layer, std::move(choices)};
+  return choices;
 }
 
-JointTrial trial_of(const LayerPlan& plan, const Alternative& a, const Comparison& c) {
+std::string name_of(const LayerPlan& plan, const Alternative& a) {
+  return fmt::format("{} {}", plan.steps[a.step].name, to_text(a.choice));
+}
+
+JointTrial trial_of(const LayerPlan& plan, const Alternative& a) {
   return {.step = plan.steps[a.step].name,
           .kernel = a.choice.kernel->name,
           .tile = a.choice.tile,
-          .ratio = c.ratio};
+          .ratio = {}};
 }
 
-bool is_faster(const LayerMeasurement& layer, const Comparison& against_first) {
-  return !layer.failure && against_first.ratio.hi < 1;
+JointTrial trial_of(const Combination& whole) {
+  return {.step = kWholeLayer, .kernel = whole.name, .tile = {}, .ratio = {}};
+}
+
+// A race of whole layers against the first of them.
+class Race {
+ public:
+  Race(LayerRunner& layer, double max_seconds, const std::function<bool()>& stop)
+      : layer_(layer), max_seconds_(max_seconds), stop_(stop) {}
+
+  void run(const std::vector<std::vector<Choice>>& layers, uint64_t seed) {
+    std::vector<Contestant> contestants;
+    for (const std::vector<Choice>& choices : layers) contestants.push_back({&layer_, choices});
+    const MeasureSpec spec{.min_rounds = kFewest,
+                           .interval = 0.005,
+                           .max_seconds = max_seconds_ / static_cast<double>(layers.size())};
+    measured_ = measure_layers(contestants, spec, seed, stop_);
+  }
+  Summary ratio(size_t i) const {
+    return compare_paired(measured_[i].layer_us, measured_[0].layer_us).ratio;
+  }
+  bool is_faster(size_t i) const {
+    return !measured_[0].failure && !measured_[i].failure && ratio(i).hi < 1;
+  }
+  JointTrial described(size_t i, JointTrial trial) const {
+    trial.ratio = ratio(i);
+    if (const auto& failure = measured_[i].failure) {
+      trial.status = failure->status;
+      trial.reason = failure->reason;
+    }
+    return trial;
+  }
+
+ private:
+  LayerRunner& layer_;
+  const double max_seconds_;
+  const std::function<bool()>& stop_;
+  std::vector<LayerMeasurement> measured_;
+};
+
+// What won its race, by its ratio.
+struct Won {
+  double ratio;
+  Combination layer;
+};
+
+void add_sorted(std::vector<Won> won, std::vector<Combination>& best_first) {
+  std::stable_sort(won.begin(), won.end(),
+                   [](const Won& a, const Won& b) { return a.ratio < b.ratio; });
+  for (Won& w : won) {
+    const bool is_there = std::any_of(best_first.begin(), best_first.end(),
+                                      [&](const auto& c) { return c.choices == w.layer.choices; });
+    if (!is_there) best_first.push_back(std::move(w.layer));
+  }
+}
+
+// Of the alternatives that won, the best for each step.
+std::vector<Choice> together(std::vector<Choice> choices,
+                             const std::vector<std::pair<double, Alternative>>& won) {
+  std::map<size_t, double> best;
+  for (const auto& [ratio, a] : won) {
+    const auto [it, added] = best.try_emplace(a.step, ratio);
+    if (!added && ratio >= it->second) continue;
+    it->second = ratio;
+    choices[a.step] = a.choice;
+  }
+  return choices;
+}
+
+// What the first race leaves: layers that have to win once more, and single alternatives.
+struct Survivors {
+  std::vector<Combination> again;
+  std::vector<Won> alone;
+};
+
+Survivors race_all(Race& race, const LayerPlan& plan, const std::vector<Choice>& winners,
+                   std::span<const Alternative> alternatives,
+                   const std::optional<Combination>& incumbent, uint64_t seed,
+                   std::vector<JointTrial>& trials) {
+  std::vector<std::vector<Choice>> layers{winners};
+  for (const Alternative& a : alternatives) layers.push_back(with(winners, a));
+  if (incumbent) layers.push_back(incumbent->choices);
+  race.run(layers, seed);
+  Survivors left;
+  std::vector<std::pair<double, Alternative>> won;
+  for (size_t i = 0; i < alternatives.size(); ++i) {
+    trials.push_back(race.described(i + 1, trial_of(plan, alternatives[i])));
+    if (!race.is_faster(i + 1)) continue;
+    won.emplace_back(race.ratio(i + 1).median, alternatives[i]);
+    left.alone.push_back({won.back().first, {name_of(plan, alternatives[i]), layers[i + 1]}});
+  }
+  if (!won.empty()) left.again.push_back({"the joint winners", together(winners, won)});
+  if (!incumbent) return left;
+  const size_t last = layers.size() - 1;
+  trials.push_back(race.described(last, trial_of(*incumbent)));
+  if (race.is_faster(last)) left.again.push_back(*incumbent);
+  return left;
+}
+
+std::vector<Won> race_again(Race& race, const std::vector<Choice>& winners,
+                            const std::vector<Combination>& again, uint64_t seed) {
+  if (again.empty()) return {};
+  std::vector<std::vector<Choice>> layers{winners};
+  for (const Combination& c : again) layers.push_back(c.choices);
+  race.run(layers, seed);
+  std::vector<Won> twice;
+  for (size_t i = 0; i < again.size(); ++i)
+    if (race.is_faster(i + 1)) twice.push_back({race.ratio(i + 1).median, again[i]});
+  return twice;
 }
 
 }  // namespace
@@ -81,39 +194,41 @@ std::vector<Alternative> close_alternatives(const LayerPlan& plan, std::span<con
   return closest;
 }
 
-JointResult search_jointly(LayerRunner& layer, const LayerPlan& plan, std::vector<Choice> choices,
-                           std::span<const Alternative> alternatives, uint64_t seed,
-                           double max_seconds, const std::function<bool()>& stop) {
-  JointResult result{.choices = choices};
-  if (alternatives.empty()) return result;
-  const auto race = [&](std::span<const Contestant> contestants, uint64_t salt) {
-    const MeasureSpec spec{.min_rounds = kFewest,
-                           .interval = 0.005,
-                           .max_seconds = max_seconds / static_cast<double>(contestants.size())};
-    return measure_layers(contestants, spec, seed + salt, stop);
-  };
-  std::vector<Contestant> contestants{{&layer, choices}};
-  for (const Alternative& a : alternatives) contestants.push_back(with(layer, choices, a));
-  const std::vector<LayerMeasurement> first = race(contestants, 1);
-
-  std::map<size_t, std::pair<double, size_t>> taken;  // by step: the best ratio, its trial
-  for (size_t i = 0; i < alternatives.size(); ++i) {
-    const Comparison c = compare_paired(first[i + 1].layer_us, first[0].layer_us);
-    result.trials.push_back(trial_of(plan, alternatives[i], c));
-    if (!is_faster(first[i + 1], c)) continue;
-    const auto [it, added] = taken.try_emplace(alternatives[i].step, c.ratio.median, i);
-    if (!added && c.ratio.median < it->second.first) it->second = {c.ratio.median, i};
+JointResult search_jointly(LayerRunner& layer, const LayerPlan& plan, std::vector<Choice> winners,
+                           std::span<const Alternative> alternatives,
+                           std::optional<Combination> incumbent, uint64_t seed, double max_seconds,
+                           const std::function<bool()>& stop) {
+  const Combination steps_winners{"the steps' winners", winners};
+  if (incumbent && incumbent->choices == winners) incumbent.reset();
+  JointResult result;
+  if (!alternatives.empty() || incumbent) {
+    Race race(layer, max_seconds, stop);
+    Survivors left =
+        race_all(race, plan, winners, alternatives, incumbent, seed + 1, result.trials);
+    add_sorted(race_again(race, winners, left.again, seed + 2), result.best_first);
+    if (!result.best_first.empty()) add_sorted(std::move(left.alone), result.best_first);
   }
-  if (taken.empty() || first[0].failure) return result;
-  std::vector<Choice> together = choices;
-  for (const auto& [step, best] : taken) together[step] = alternatives[best.second].choice;
-  const std::vector<Contestant> last{{&layer, choices}, {&layer, together}};
-  const std::vector<LayerMeasurement> again = race(last, 2);
-  const Comparison c = compare_paired(again[1].layer_us, again[0].layer_us);
-  if (!is_faster(again[1], c) || again[0].failure) return result;
-  for (const auto& [step, best] : taken) result.trials[best.second].taken = true;
-  result.choices = std::move(together);
+  result.best_first.push_back(steps_winners);
   return result;
+}
+
+void take(JointResult& result, const LayerPlan& plan, const Combination& chosen) {
+  if (result.best_first.empty()) return;  // nothing was tried
+  const std::vector<Choice>& winners = result.best_first.back().choices;
+  for (JointTrial& t : result.trials) {
+    if (t.step == kWholeLayer) t.taken = t.kernel == chosen.name && t.status == Status::measured;
+    for (size_t i = 0; i < plan.steps.size(); ++i) {
+      const Choice& c = chosen.choices[i];
+      if (plan.steps[i].name == t.step) t.taken = !(c == winners[i]) && is_of(t, c);
+    }
+  }
+}
+
+void reject(JointResult& result, const Combination& layer, const Outcome& outcome) {
+  JointTrial trial = trial_of(layer);
+  trial.status = outcome.status;
+  trial.reason = outcome.reason;
+  result.trials.push_back(std::move(trial));
 }
 
 }  // namespace fse

@@ -14,6 +14,7 @@
 #include "core/rng.h"
 #include "tuner/attempt.h"
 #include "tuner/doubt.h"
+#include "tuner/incumbent.h"
 #include "tuner/selection.h"
 
 namespace fse {
@@ -24,8 +25,9 @@ using Clock = std::chrono::steady_clock;
 // One search of one step.
 class Search {
  public:
-  Search(StepRunner& bench, const LayerPlan& plan, const Step& step, const TuneSpec& spec,
-         const Ledger& ledger, const TuneControl& control)
+  Search(StepRunner& bench, const LayerPlan& plan, const Step& step,
+         std::optional<StepIncumbent> incumbent, const TuneSpec& spec, const Ledger& ledger,
+         const TuneControl& control)
       : bench_(bench),
         plan_(plan),
         step_(step),
@@ -33,7 +35,8 @@ class Search {
         ledger_(ledger),
         control_(control),
         rng_(control.seed),
-        key_(step_key(plan, step)) {
+        key_(step_key(plan, step)),
+        incumbent_(std::move(incumbent)) {
     for (const AttemptRecord& done :
          ledger_.store.step_attempts(key_, ledger_.workload, ledger_.environment))
       if (!was_interrupted(done.outcome))  // those are tried again
@@ -50,6 +53,7 @@ class Search {
       screen_in_order(all, most);
     else
       screen_by_search(all, space, most);
+    if (incumbent_ && !tried_.contains(to_text(incumbent_->choice))) screen(incumbent_->choice);
     if (screened_.empty()) fail("no kernel gave a right result");
     return finals();
   }
@@ -123,13 +127,23 @@ class Search {
   double elapsed() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
   bool out_of_time() const { return spec_.seconds && elapsed() > *spec_.seconds; }
 
-  AttemptRecord begin(const Choice& choice) {
+  // Who competes whatever it takes, and why.
+  std::string role(const Choice& choice, bool is_default) const {
+    if (is_incumbent(choice)) return incumbent_->name;
+    return is_default ? "default" : "";
+  }
+  bool is_incumbent(const Choice& choice) const {
+    return incumbent_ && choice == incumbent_->choice;
+  }
+
+  AttemptRecord begin(const Choice& choice, bool is_default) {
     if (control_.stop()) throw Error(ErrorKind::incomplete, "stopped");
     AttemptRecord record;
     record.step_key = key_;
     record.workload = ledger_.workload;
     record.kernel = choice.kernel->name;
     record.tile = choice.tile;
+    record.role = role(choice, is_default);
     const Work work = bench_.work();
     record.bytes = work.bytes;
     record.flops = work.flops;
@@ -161,11 +175,12 @@ class Search {
   }
 
   void screen(const Choice& choice) {
-    const bool is_default = screened_.empty() && first_failure_.empty();
+    const bool is_default = tried_.empty();
+    tried_.insert(to_text(choice));
     if (const auto it = finished_.find(to_text(choice)); it != finished_.end())
       return keep(choice, it->second.outcome, it->second.time_us.median, is_default);
     bench_.restore();
-    AttemptRecord record = begin(choice);
+    AttemptRecord record = begin(choice, is_default);
     const auto known = quarantined(choice);
     record.outcome = known ? *known : attempt(choice);
     doubt(record, plan_, step_, ledger_, control_);
@@ -225,7 +240,8 @@ class Search {
     return best;
   }
 
-  // The four fastest, and the default wherever it came in.
+  // The incumbent, to which all are compared, then the four fastest, and the default wherever it
+  // came in.
   std::vector<Screened> finalists() {
     std::stable_sort(screened_.begin(), screened_.end(), [](const Screened& a, const Screened& b) {
       return a.median_us < b.median_us;
@@ -233,7 +249,9 @@ class Search {
     constexpr size_t kFinalists = 4;
     std::vector<Screened> chosen;
     for (const Screened& s : screened_)
-      if (chosen.size() < kFinalists || s.is_default) chosen.push_back(s);
+      if (chosen.size() < kFinalists || s.is_default || is_incumbent(s.choice)) chosen.push_back(s);
+    std::stable_partition(chosen.begin(), chosen.end(),
+                          [&](const Screened& s) { return is_incumbent(s.choice); });
     return chosen;
   }
 
@@ -242,7 +260,8 @@ class Search {
     std::vector<AttemptRecord> records;
     for (const Screened& s : entrants) {
       bench_.restore();
-      records.push_back(begin(s.choice));  // right once and wrong now: not to be trusted
+      records.push_back(
+          begin(s.choice, s.is_default));  // right once and wrong now: not to be trusted
       records.back().outcome = end_of([&] { return verified(bench_, s.choice); });
       if (device_lost_) close_all(records);
     }
@@ -309,6 +328,8 @@ class Search {
   const TuneControl& control_;
   Rng rng_;
   const std::string key_;
+  const std::optional<StepIncumbent> incumbent_;
+  std::set<std::string> tried_;  // by this search, as texts
   std::map<std::string, AttemptRecord> finished_;
   std::vector<Screened> screened_;
   std::map<std::string, int> deaths_;  // of workers, by choice
@@ -342,7 +363,8 @@ Choice tune_step(StepRunner& bench, const LayerPlan& plan, const Step& step,
                  const DeviceInfo& device, const TuneSpec& spec, const Ledger& ledger,
                  const TuneControl& control) {
   const std::vector<Choice> all = candidates(plan, step, device, spec.tiles);
-  return Search(bench, plan, step, spec, ledger, control)
+  return Search(bench, plan, step, step_incumbent(plan, step, device, ledger, spec), spec, ledger,
+                control)
       .run(all, space_of(all, plan, step, device));
 }
 

@@ -69,7 +69,7 @@ TEST_CASE("interval ranks of very many samples follow the normal approximation")
   }
 }
 
-TEST_CASE("the median of any multiset is the sort-based one") {
+TEST_CASE("B11: the median of any multiset is the sort-based one") {
   CHECK(rc::check([](std::vector<int> values) {
     std::vector<double> samples(values.begin(), values.end());
     if (samples.empty()) return std::isnan(median(samples));

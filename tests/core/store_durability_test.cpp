@@ -132,7 +132,7 @@ TEST_CASE("damage is an error, never a crash") {
   }
 }
 
-TEST_CASE("eight processes open a new file at once") {
+TEST_CASE("B37: eight processes open a new file at once") {
   for (int repeat = 0; repeat < 5; ++repeat) {
     const TemporaryFolder folder;
     const auto file = folder / "new.db";
@@ -193,7 +193,7 @@ TEST_CASE("kill -9 at any moment loses nothing that was committed") {
   }
 }
 
-TEST_CASE("readers and a writer do not disturb each other") {
+TEST_CASE("B39: readers and a writer do not disturb each other") {
   const TemporaryFolder folder;
   const auto file = folder / "shared.db";
   fill(file, 1);
@@ -249,7 +249,7 @@ TEST_CASE("a full disk is an environment error and loses nothing committed") {
   record(store, 1, 1, step_attempt(), verified_outcome(10));  // room again: it goes on
 }
 
-TEST_CASE("network file systems are known by their numbers") {
+TEST_CASE("B38: network file systems are known by their numbers") {
   CHECK(network_file_system(0x6969) == "NFS");
   CHECK(network_file_system(0xff534d42) == "CIFS");
   CHECK(network_file_system(static_cast<int32_t>(0xff534d42)) == "CIFS");  // as a signed word

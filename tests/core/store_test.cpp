@@ -288,7 +288,7 @@ TEST_CASE("a winner is replaced by a new one of its key") {
   CHECK_THROWS_AS(l.store.set_winner(99), std::logic_error);
 }
 
-TEST_CASE("an unverified winner is impossible in every way") {
+TEST_CASE("B17: an unverified winner is impossible in every way") {
   Ledger l;
   Outcome far_off = verified_outcome(10);
   far_off.accuracy.rel_frobenius = 1;  // measured, but further off than its bound
@@ -346,7 +346,7 @@ TEST_CASE("an unverified winner is impossible in every way") {
   CHECK(count(l.store.database(), "winner WHERE attempt = " + good) == 1);
 }
 
-TEST_CASE("attempts a dead process left running are closed, a living one's are not") {
+TEST_CASE("B25: attempts a dead process left running are closed, a living one's are not") {
   Ledger l;
   int pipe_ends[2];
   REQUIRE(pipe(pipe_ends) == 0);

@@ -202,7 +202,9 @@ TEST_CASE("db export --certificate and verify: mistakes are one clear error") {
 
 TEST_CASE("claims: refuted by any other decision, confirmed by all of them, else undecided") {
   using V = Verdict;
-  const auto answer = [](std::vector<CheckedClaim> claims) { return judge_claims(claims).answer; };
+  const auto answer = [](std::vector<CheckedClaim> claims, Verdict control = V::same) {
+    return judge_claims(claims, control).answer;
+  };
   CHECK(answer({{"a", V::faster, V::faster}}) == CertificateAnswer::confirmed);
   CHECK(answer({{"a", V::same, V::same}, {"b", V::faster, V::faster}}) ==
         CertificateAnswer::confirmed);
@@ -214,6 +216,12 @@ TEST_CASE("claims: refuted by any other decision, confirmed by all of them, else
   CHECK(answer({{"a", V::faster, V::invalid}}) == CertificateAnswer::undecided);
   CHECK(answer({{"a", V::undecided, V::slower}}) == CertificateAnswer::undecided);
   CHECK(answer({}) == CertificateAnswer::undecided);
+  // A race in which the winner is not as fast as itself decides nothing.
+  for (const V control : {V::faster, V::slower}) {
+    CHECK(answer({{"a", V::faster, V::faster}}, control) == CertificateAnswer::undecided);
+    CHECK(answer({{"a", V::faster, V::slower}}, control) == CertificateAnswer::undecided);
+  }
+  CHECK(answer({{"a", V::faster, V::faster}}, V::undecided) == CertificateAnswer::confirmed);
 }
 
 }  // namespace fse::test

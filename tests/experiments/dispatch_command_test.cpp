@@ -29,7 +29,7 @@ struct Folder {
 
 }  // namespace
 
-TEST_CASE("db dispatch: the smallest table, its crossover, and size against regret") {
+TEST_CASE("B33: db dispatch: the smallest table, its crossover, and size against regret") {
   const Folder at;
   const Result text = at.ask({});
   CHECK(text.exit_code == 0);
@@ -76,7 +76,7 @@ TEST_CASE("db dispatch: a regret that is not reached is exit 1") {
   CHECK(contains(result.out, "NOT within the 2 %"));
 }
 
-TEST_CASE("db dispatch --tokens: exact, interpolated and default, with kernels and tiles") {
+TEST_CASE("B34: db dispatch --tokens: exact, interpolated and default, with kernels and tiles") {
   const Folder at;
   const auto answer = [&](const std::string& tokens, std::vector<std::string> more = {}) {
     more.insert(more.end(), {"--tokens", tokens});
@@ -97,7 +97,8 @@ TEST_CASE("db dispatch --tokens: exact, interpolated and default, with kernels a
   CHECK(at.ask({"--tokens", "129"}).exit_code == 1);
 }
 
-TEST_CASE("db dispatch --tokens: stale where kernels or compilers are others, default elsewhere") {
+TEST_CASE(
+    "B32: db dispatch --tokens: stale where kernels or compilers are others, default elsewhere") {
   const Folder older([](Environment& e) { e.git_revision = "0123abc"; });
   const Result revision = older.ask({"--tokens", "8"});
   CHECK(revision.exit_code == 1);

@@ -9,78 +9,13 @@
 #include <thread>
 
 #include "core/rng.h"
-#include "tests/experiments/command.h"
+#include "tests/experiments/made_sweep.h"
 
 namespace fse::test {
 namespace {
 
-namespace fs = std::filesystem;
-
-// A sweep on a device whose times are made, so that every run of it has the same winners.
-struct Sweep {
-  TemporaryFolder folder{access("/dev/shm", W_OK) == 0 ? fs::path("/dev/shm")
-                                                       : fs::temp_directory_path()};
-  std::string device = "fault:cpu?times=made";
-
-  Sweep() {
-    write_text(folder / "config.json", kTinyConfig);
-    write_text(folder / "made.yaml",
-               "study: made\nmodels: ./config.json\ntokens: [1, 2, 3, 5]\n"
-               "variants: {gate: fused, topk: fused, shared: slot}\nbaseline: {shared: slot}\n"
-               "tune: {strategy: random, budget: 3}\n"
-               "measure: {cache: warm, min_rounds: 6, interval: 50%}\n");
-  }
-  std::vector<std::string> command(const std::string& db,
-                                   const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words{"run", "made.yaml", "device=" + device, "--db", db};
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  }
-  Result run(const std::string& db, const std::vector<std::string>& more = {}) const {
-    return fselab(folder.path(), command(db, more));
-  }
-  std::unique_ptr<Command> start(const std::string& db, const std::string& name,
-                                 const std::vector<std::string>& more = {}) const {
-    return std::make_unique<Command>(folder.path(), command(db, more), name);
-  }
-  // Rows of a query, their columns joined by '|'; nothing where there is no such table yet.
-  std::vector<std::string> rows(const std::string& file, const std::string& sql) const {
-    std::vector<std::string> all;
-    if (!fs::exists(folder / file)) return all;
-    try {
-      SQLite::Database db((folder / file).string(), SQLite::OPEN_READONLY, 10000);
-      SQLite::Statement query(db, sql);
-      while (query.executeStep()) {
-        std::string row;
-        for (int i = 0; i < query.getColumnCount(); ++i)
-          row += (i ? "|" : "") + query.getColumn(i).getString();
-        all.push_back(row);
-      }
-    } catch (const SQLite::Exception& error) {
-      if (!contains(error.what(), "no such table")) throw;
-    }
-    return all;
-  }
-  bool unlocked(const std::string& file) const {
-    SQLite::Database db((folder / file).string(), SQLite::OPEN_READWRITE);
-    return db.tryExec("BEGIN IMMEDIATE; ROLLBACK") == SQLite::OK;
-  }
-  int64_t count(const std::string& file, const std::string& from) const {
-    const auto value = rows(file, "SELECT count(*) FROM " + from);
-    return value.empty() ? 0 : std::stoll(value.front());
-  }
-};
-
-const char* const kWinners =
-    "SELECT w.level, w.key, a.kernel, a.tile, a.median_us FROM winner w "
-    "JOIN attempt a ON a.id = w.attempt ORDER BY w.level, w.key";
-// What was finished, and how often; an attempt that a kill interrupted was not.
-const char* const kFinished =
-    "SELECT level, coalesce(case_id, step_key), kernel, tile, status, median_us, count(*) FROM "
-    "attempt WHERE status <> 'running' AND reason NOT LIKE 'interrupted: %' "
-    "GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6";
-
-TEST_CASE("kill -9 at fifty moments: nothing finished is repeated or lost, and the winner stays") {
+TEST_CASE(
+    "B24: kill -9 at fifty moments: nothing finished is repeated or lost, and the winner stays") {
   const Sweep sweep;
   const Result whole = sweep.run("whole.db");
   CAPTURE(whole.err);
@@ -111,7 +46,8 @@ TEST_CASE("kill -9 at fifty moments: nothing finished is repeated or lost, and t
   CHECK(sweep.rows("r.db", "PRAGMA integrity_check") == std::vector<std::string>{"ok"});
 }
 
-TEST_CASE("a tile that kills its worker is one outcome, and after two deaths it is left alone") {
+TEST_CASE(
+    "B21: a tile that kills its worker is one outcome, and after two deaths it is left alone") {
   Sweep sweep;
   REQUIRE(sweep.run("good.db").exit_code == 0);
   // The winner of the dispatch step of one token dies wherever it is verified.
@@ -145,7 +81,7 @@ TEST_CASE("a tile that kills its worker is one outcome, and after two deaths it 
   }
 }
 
-TEST_CASE("a layer that hangs while it is measured fails alone") {
+TEST_CASE("B22: a layer that hangs while it is measured fails alone") {
   Sweep sweep;
   sweep.device = "fault:cpu?times=made&hang=layer_measure@mlp_stage1";
   const Result run =
@@ -170,7 +106,7 @@ TEST_CASE("a layer that hangs while it is measured fails alone") {
   CHECK(sweep.run("here.db", here).exit_code == 3);
 }
 
-TEST_CASE("three processes share one database: each case and each attempt once") {
+TEST_CASE("B36: three processes share one database: each case and each attempt once") {
   const Sweep sweep;
   REQUIRE(sweep.run("whole.db").exit_code == 0);
   std::vector<std::unique_ptr<Command>> commands;
@@ -185,7 +121,7 @@ TEST_CASE("three processes share one database: each case and each attempt once")
   CHECK(sweep.count("r.db", "claim") == 0);
 }
 
-TEST_CASE("what a killed process had is taken over by one that waits") {
+TEST_CASE("B25: what a killed process had is taken over by one that waits") {
   Sweep sweep;
   REQUIRE(sweep.run("whole.db").exit_code == 0);
   const auto first = sweep.start("r.db", "first");

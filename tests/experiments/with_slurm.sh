@@ -3,6 +3,12 @@
 # folder; needs root and Debian's slurm-wlm and munge, but no service.
 #   tests/experiments/with_slurm.sh build/dev/tests/test_experiments -tc="a Slurm*"
 set -eu
+for program in slurmctld slurmd munged sbatch; do
+  if [ "$(id -u)" -ne 0 ] || ! command -v $program > /dev/null; then
+    echo "skipped: needs root, slurm-wlm and munge"
+    exit 0
+  fi
+done
 folder=$(mktemp -d)
 host=$(hostname -s)
 stop() {

@@ -199,7 +199,7 @@ TEST_CASE("exchange: what is no table gives one error that says where") {
   }
 }
 
-TEST_CASE("exchange: a row that is there twice is kept and named") {
+TEST_CASE("B35: exchange: a row that is there twice is kept and named") {
   const std::string one = aiter("256", "1", "29.2");
   const std::string again = one + one.substr(one.find('\n') + 1);
   const ForeignTable table = read_foreign(again, "t");
@@ -226,7 +226,7 @@ TEST_CASE("exchange: a database gives a table back exactly, once, and never unde
   CHECK(foreign_table_names(store) == std::vector<std::string>{"t", "u"});
 }
 
-TEST_CASE("exchange: device names make file names that stay in their folder") {
+TEST_CASE("B34: exchange: device names make file names that stay in their folder") {
   const std::vector<std::pair<std::string, std::string>> names = {
       {"NVIDIA H100 80GB HBM3", "NVIDIA_H100_80GB_HBM3"},
       {"AMD Instinct MI300X/OAM", "AMD_Instinct_MI300X_OAM"},

@@ -92,7 +92,7 @@ TEST_CASE("what is timed is the usual input again, also behind a verification th
   CHECK(subject.session.read(Buf::h) == before);
 }
 
-TEST_CASE("a NaN at any position of any output that is defined fails the step") {
+TEST_CASE("B15: a NaN at any position of any output that is defined fails the step") {
   Subject subject;
   for (size_t i = 0; i < subject.plan.steps.size(); ++i) {
     StepBench bench(subject.session, subject.plan, i, subject.choices, subject.workload);

@@ -42,8 +42,13 @@ struct Space {
     return candidates(plan, plan.steps[step], kTestDevice, {});
   }
   Alternative alternative(size_t step, size_t tile) const { return {step, tiles(step)[tile]}; }
-  JointResult search(MadeLayer& layer, const std::vector<Alternative>& alternatives) const {
-    return search_jointly(layer, plan, winners, alternatives, 1, 0.05, [] { return false; });
+  // With the best of what was found taken.
+  JointResult search(MadeLayer& layer, const std::vector<Alternative>& alternatives,
+                     std::optional<Combination> incumbent = {}) const {
+    JointResult result = search_jointly(layer, plan, winners, alternatives, std::move(incumbent), 1,
+                                        0.05, [] { return false; });
+    take(result, plan, result.best_first.front());
+    return result;
   }
 };
 
@@ -61,8 +66,8 @@ TEST_CASE("joint: two tiles that only gain within the layer both win") {
     return us;
   });
   const JointResult result = space.search(layer, {worse, a, b});
-  CHECK(result.choices[space.stage1] == a.choice);
-  CHECK(result.choices[space.stage2] == b.choice);
+  CHECK(result.best_first.front().choices[space.stage1] == a.choice);
+  CHECK(result.best_first.front().choices[space.stage2] == b.choice);
   REQUIRE(result.trials.size() == 3);
   CHECK_FALSE(result.trials[0].taken);
   CHECK(result.trials[1].taken);
@@ -81,7 +86,7 @@ TEST_CASE("joint: of two tiles for one step the better is taken") {
     return c == best.choice ? 80.0 : c == good.choice ? 90.0 : 100.0;
   });
   const JointResult result = space.search(layer, {good, best});
-  CHECK(result.choices[space.stage1] == best.choice);
+  CHECK(result.best_first.front().choices[space.stage1] == best.choice);
   CHECK_FALSE(result.trials[0].taken);
 }
 
@@ -94,7 +99,7 @@ TEST_CASE("joint: tiles that gain alone and lose together are not taken") {
     return with_a && with_b ? 120.0 : with_a || with_b ? 90.0 : 100.0;
   });
   const JointResult result = space.search(layer, {a, b});
-  CHECK(result.choices[space.stage1] == space.winners[space.stage1]);
+  CHECK(result.best_first.front().choices[space.stage1] == space.winners[space.stage1]);
   for (const JointTrial& trial : result.trials) CHECK_FALSE(trial.taken);
 }
 
@@ -116,11 +121,61 @@ TEST_CASE("joint: a layer that fails is out, and nothing is measured without alt
     return choices[space.stage2] == b.choice ? 90.0 : 100.0;
   });
   const JointResult result = space.search(layer, {a, b});
-  CHECK(result.choices[space.stage1] == space.winners[space.stage1]);
-  CHECK(result.choices[space.stage2] == b.choice);
+  CHECK(result.best_first.front().choices[space.stage1] == space.winners[space.stage1]);
+  CHECK(result.best_first.front().choices[space.stage2] == b.choice);
+  CHECK(result.trials[0].status == Status::launch_failed);
+  CHECK(result.trials[0].reason == "no");
   layer.runs = 0;
   CHECK(space.search(layer, {}).trials.empty());
   CHECK(layer.runs == 0);
+}
+
+TEST_CASE("joint: a layer that is not right is left for the next best, and kept by its kind") {
+  const Space space;
+  const Alternative a = space.alternative(space.stage1, 1), b = space.alternative(space.stage2, 2);
+  MadeLayer layer([&](std::span<const Choice> choices) {
+    return 100.0 - (choices[space.stage1] == a.choice ? 5 : 0) -
+           (choices[space.stage2] == b.choice ? 10 : 0);
+  });
+  JointResult result = space.search(layer, {a, b});
+  REQUIRE(result.best_first.size() == 4);
+  CHECK(result.best_first[0].name == "the joint winners");
+  CHECK(result.best_first[1].choices[space.stage2] == b.choice);  // the better of the two alone
+  CHECK(result.best_first[1].choices[space.stage1] == space.winners[space.stage1]);
+  CHECK(result.best_first[2].choices[space.stage1] == a.choice);
+  CHECK(result.best_first[3].choices == space.winners);
+  reject(result, result.best_first[0], {.status = Status::wrong, .reason = "out[0,0] is 1"});
+  take(result, space.plan, result.best_first[1]);
+  REQUIRE(result.trials.size() == 3);
+  CHECK_FALSE(result.trials[0].taken);
+  CHECK(result.trials[1].taken);
+  CHECK(result.trials[2].step == kWholeLayer);
+  CHECK(result.trials[2].kernel == "the joint winners");
+  CHECK(result.trials[2].status == Status::wrong);
+  CHECK(result.trials[2].reason == "out[0,0] is 1");
+}
+
+TEST_CASE("joint: the layer that won for an earlier study competes, and wins where it is faster") {
+  const Space space;
+  const Alternative a = space.alternative(space.stage1, 1);
+  Combination incumbent{"the winner of study old, 2026-11-25", space.winners};
+  incumbent.choices[space.stage1] = space.tiles(space.stage1)[2];
+  for (const double us : {80.0, 95.0, 120.0}) {
+    CAPTURE(us);
+    MadeLayer layer([&](std::span<const Choice> choices) {
+      const Choice& c = choices[space.stage1];
+      return c == incumbent.choices[space.stage1] ? us : c == a.choice ? 90.0 : 100.0;
+    });
+    const JointResult result = space.search(layer, {a}, incumbent);
+    CHECK((result.best_first.front().choices == incumbent.choices) == (us < 90));
+    REQUIRE(result.trials.size() == 2);
+    CHECK(result.trials[1].kernel == incumbent.name);
+    CHECK(result.trials[1].taken == (us < 90));
+    CHECK(result.trials[1].ratio.median == doctest::Approx(us / 100).epsilon(0.02));
+  }
+  MadeLayer same([](std::span<const Choice>) { return 100.0; });
+  CHECK(space.search(same, {}, Combination{"it", space.winners}).trials.empty());
+  CHECK(same.runs == 0);
 }
 
 TEST_CASE("joint: what came within 5 % of a step's winner is an alternative, the longest first") {

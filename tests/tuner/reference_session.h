@@ -22,6 +22,9 @@ class ReferenceSession : public Session {
   std::function<void(int step, const Choice&, RefState&)> fault = [](int, const Choice&,
                                                                      RefState&) {};
   int calls = 0;
+  // Whether the weights of this set lie in a cache when a step runs; asked before each.
+  std::function<bool(int set)> ran_set = [](int) { return false; };
+  bool was_warm = false;
 
   void set_input(std::span<const float> x) override {
     Matrix& input = state_[Buf::x];
@@ -45,6 +48,7 @@ class ReferenceSession : public Session {
     return times;
   }
   double run_step(int step, const Choice& choice, int set) override {
+    was_warm = ran_set(set);
     const Step& s = plan_.steps[static_cast<size_t>(step)];
     op_def(s.op).reference(plan_, s, sets_[static_cast<size_t>(set)], state_);
     for (Buf id : s.writes) state_[id] = state_[id].cast<float>().cast<double>();

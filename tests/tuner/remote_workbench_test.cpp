@@ -122,7 +122,7 @@ Tuned tune(Workbench& bench) {
 
 }  // namespace
 
-TEST_CASE("a worker is replaced after so many attempts, and on demand, and answers the same") {
+TEST_CASE("B28: a worker is replaced after so many attempts, and on demand, and answers the same") {
   const WorkerSpec spec{.command = {FSELAB_COMMAND, "worker", "--device", "fault:cpu?times=made",
                                     "--parent", std::to_string(getpid())},
                         .most_attempts = 4};
@@ -166,7 +166,7 @@ TEST_CASE("a worker answers what the same device in this process answers") {
         here.layer->load(here.choices, 2).rows_per_expert);
 }
 
-TEST_CASE("a worker that dies tells how, and the next one goes on") {
+TEST_CASE("B21: a worker that dies tells how, and the next one goes on") {
   const std::pair<const char*, const char*> deaths[] = {
       {"abort", "signal 6 (Aborted) in "},
       {"segfault", "signal 11 (Segmentation fault) in "},
@@ -188,7 +188,7 @@ TEST_CASE("a worker that dies tells how, and the next one goes on") {
     }
 }
 
-TEST_CASE("a hang ends at the deadline of its stage, wherever it is") {
+TEST_CASE("B22: a hang ends at the deadline of its stage, wherever it is") {
   for (const auto& [stage, where] : kNames<Stage>) {
     if (stage == Stage::prepare) continue;
     CAPTURE(where);
@@ -214,7 +214,7 @@ TEST_CASE("a device that is lost is one worker's, and memory that lacks is an ou
   CHECK(ask_in(Stage::layer_verify, remote).status == Status::measured);
 }
 
-TEST_CASE("faults of some tiles leave every other result as it is without them") {
+TEST_CASE("B20: faults of some tiles leave every other result as it is without them") {
   const auto good = worker("fault:cpu?times=made");
   const Tuned want = tune(*good);
   REQUIRE(want.outcomes.size() >= 6);

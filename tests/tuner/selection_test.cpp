@@ -49,7 +49,7 @@ struct Race {
 
 }  // namespace
 
-TEST_CASE("of 200 races of a layer against itself at most 5 % end in a false verdict") {
+TEST_CASE("B7: of 200 races of a layer against itself at most 5 % end in a false verdict") {
   for (int rounds : {6, 25, 101}) {
     int wrong = 0, with_a_second = 0;
     for (uint64_t seed = 1; seed <= 200; ++seed) {
@@ -66,7 +66,7 @@ TEST_CASE("of 200 races of a layer against itself at most 5 % end in a false ver
   }
 }
 
-TEST_CASE("a sample that is no time makes a layer suspect") {
+TEST_CASE("B10: a sample that is no time makes a layer suspect") {
   CHECK(suspicion(layer(steady(200)), Cache::cold_weights, 0, {}).empty());
   for (double bad : {0.0, -3.0, std::nan(""), double{INFINITY}}) {
     std::vector<double> us = steady(200);
@@ -76,7 +76,8 @@ TEST_CASE("a sample that is no time makes a layer suspect") {
   }
 }
 
-TEST_CASE("more bandwidth than the device has is suspect, but only where memory is what was read") {
+TEST_CASE(
+    "B4: more bandwidth than the device has is suspect, but only where memory is what was read") {
   const AttemptRecord edge = layer(steady(100 / 1.019)), beyond = layer(steady(100 / 1.021));
   CHECK(suspicion(edge, Cache::cold_weights, 0, {}).empty());
   CHECK(suspicion(beyond, Cache::cold_weights, 0, {}).find("10.2 GB/s are read") == 0);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "core/error.h"
 #include "reference_session.h"
@@ -216,7 +217,7 @@ TEST_CASE("the fastest tile never wins when it is wrong only when replayed from 
   }));
 }
 
-TEST_CASE("every attempt at a step keeps the most memory in use") {
+TEST_CASE("B28: every attempt at a step keeps the most memory in use") {
   Bench bench;
   bench.tune({.strategy = Strategy::exhaustive});
   for (const AttemptRecord& a : bench.attempts) CHECK(a.outcome.peak_bytes > 1 << 20);
@@ -263,6 +264,58 @@ TEST_CASE("a stopped search resumes without repeating what it finished") {
       recorded_choice(bench.plan, bench.plan.steps[bench.step], bench.device, bench.ledger, {});
   REQUIRE(again);
   CHECK(*again == best);
+}
+
+TEST_CASE("what won for an earlier study competes again, by name, whatever the budget") {
+  Bench bench;
+  bench.tune({.strategy = Strategy::exhaustive});
+  bench.attempts.clear();
+  bench.ledger.study = bench.store.add_study({.name = "later", .plan_hash = "1"}, {});
+  CHECK(bench.place(bench.tune({.strategy = Strategy::random, .evaluations = 1})) == 2);
+  REQUIRE(bench.attempts.size() == 2);  // finals: both were screened for the first study
+  CHECK(bench.attempts[0].role.starts_with("the winner of study tune, 20"));
+  CHECK(bench.attempts[1].role == "default");
+  // Another fselab on the same device starts anew, and has not forgotten either.
+  Environment later{.device = bench.device, .git_revision = "later"};
+  bench.ledger.environment = bench.store.add_environment(later);
+  bench.attempts.clear();
+  CHECK(bench.place(bench.tune({.strategy = Strategy::random, .evaluations = 1})) == 2);
+  CHECK(bench.attempts.size() == 4);
+  // What another device found is nothing here.
+  later.device.arch = "other";
+  bench.ledger.environment = bench.store.add_environment(later);
+  CHECK(bench.place(bench.tune({.strategy = Strategy::random, .evaluations = 1})) == 0);
+}
+
+TEST_CASE("an incumbent that is wrong now does not win") {
+  Bench bench;
+  bench.tune({.strategy = Strategy::exhaustive});
+  bench.ledger.study = bench.store.add_study({.name = "later", .plan_hash = "1"}, {});
+  bench.ledger.environment =
+      bench.store.add_environment({.device = bench.device, .git_revision = "later"});
+  bench.session.fault = [&](int, const Choice& choice, RefState& state) {
+    if (choice.kernel && bench.place(choice) == 2) state[Buf::h](0, 0) += 1;
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::random, .evaluations = 1})) == 0);
+}
+
+TEST_CASE(
+    "B1: cold weights choose the tile that is best cold, warm ones the one that is best warm") {
+  for (const Cache cache : {Cache::cold_weights, Cache::warm}) {
+    Bench bench;
+    // A cache that holds one set of weights: the second tile lives from it, the third does not.
+    int cached = -1;
+    bench.session.ran_set = [&](int set) { return std::exchange(cached, set) == set; };
+    bench.session.time_us = [&](int, const Choice& choice, int) {
+      const size_t place = bench.place(choice);
+      if (place == 1) return bench.session.was_warm ? 30.0 : 300.0;
+      return place == 2 ? 50.0 : 100.0;
+    };
+    bench.workload.cache = bench.ledger.cache = cache;
+    if (cache == Cache::warm) bench.workload.sets.resize(1);  // as plan_rotation() says
+    const Choice best = bench.tune({.strategy = Strategy::exhaustive});
+    CHECK(bench.place(best) == (cache == Cache::warm ? 1 : 2));
+  }
 }
 
 TEST_CASE("restrictions keep only the listed values, the default always competes") {

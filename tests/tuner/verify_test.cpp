@@ -35,7 +35,7 @@ TEST_CASE("an equal result passes, with error zero") {
   CHECK(accuracy.rel_frobenius == 0);
 }
 
-TEST_CASE("one NaN or infinity fails at every position") {
+TEST_CASE("B15: one NaN or infinity fails at every position") {
   for (double poison : {kNaN, double{INFINITY}, -double{INFINITY}})
     for (Eigen::Index i = 0; i < 12; ++i) {
       Matrix got = ramp(3, 4);
@@ -56,7 +56,7 @@ TEST_CASE("one wrong element fails although the whole is close") {
   CHECK(accuracy.first_bad.find("out[50,7]") == 0);
 }
 
-TEST_CASE("errors around negative and zero references count as much as around positive ones") {
+TEST_CASE("B16: errors around negative and zero references count as much as around positive ones") {
   rc::check("compare is symmetric in sign", [] {
     const auto values = *rc::gen::container<std::vector<int>>(4, rc::gen::inRange(-50, 50));
     Matrix want(2, 2);
