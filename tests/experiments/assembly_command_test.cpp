@@ -38,7 +38,7 @@ TEST_CASE("kernels show prints the committed assembly of a device whose compiler
   CHECK(contains(r.out, "v_mfma_f32_16x16x16_bf16:"));
   CHECK(contains(r.out, "v_mfma_f32_16x16x32_fp8_fp8:"));
   CHECK(!contains(r.out, "}, 2>\n          "));  // stage 2's are not its own
-  const Result wrong = fselab(folder.path(), {"kernels", "assembly", "--arch", "gfx908"});
+  const Result wrong = fselab(folder.path(), {"kernels", "assembly", "--arch", "sm_90"});
   CHECK(wrong.exit_code == 2);
   CHECK(contains(wrong.err, "expected gfx90a, gfx942 or gfx950"));
 }
