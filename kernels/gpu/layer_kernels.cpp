@@ -73,9 +73,9 @@ int stage2_split(const LayerPlan& p, int warps) {
   return split;
 }
 
-// Few tokens are routed by every block, which saves a barrier; more than there are warps, spread.
-// Up to 64 tokens a block owns rows of the output, where it has the LDS for their sums. Smaller
-// blocks and rings where the device has less LDS.
+// Few tokens are routed by every block, which saves a barrier, a single one by all its waves where
+// they can; more than there are warps, spread. Up to 64 tokens a block owns rows of the output,
+// where it has the LDS for their sums. Smaller blocks and rings where the device has less LDS.
 Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   const int64_t mean = 2 * p.pairs() / p.expert_count();
   const int64_t wanted = std::min<int64_t>(p.tokens, mean);
@@ -86,21 +86,20 @@ Tile layer_default(const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   for (int own : {owned, 0})
     for (int warps : {d.wave == 64 ? 8 : 16, 8})  // 16 x 64 lanes have 128 registers each: spills
       for (int ring : {3, 2})
-        for (int columns : {own == 1 ? 8 : width, 8}) {
-          tile = {{{"dependent", d.dependent_launch ? 1 : 0},
-                   {"owned", own},
-                   {"spread", p.tokens > warps            ? 1
-                              : own == 1 && p.tokens == 1 ? 2
-                                                          : 0},
-                   {"dense", own == 1 ? 1 : 0},
-                   {"robin", own == 2 && fp8 ? 0 : 1},
-                   {"warps", warps},
-                   {"split", own ? stage2_split(p, warps) : warps},
-                   {"ring", ring},
-                   {"rows", 8},
-                   {"width", columns}}};
-          if (layer_legal(tile).empty() && layer_fits(tile, p, s, d).empty()) return tile;
-        }
+        for (int columns : {own == 1 ? 8 : width, 8})
+          for (int spread : {own == 1 && p.tokens == 1 ? 2 : 0, 0}) {
+            tile = {{{"dependent", d.dependent_launch ? 1 : 0},
+                     {"owned", own},
+                     {"spread", p.tokens > warps ? 1 : spread},
+                     {"dense", own == 1 ? 1 : 0},
+                     {"robin", own == 2 && fp8 ? 0 : 1},
+                     {"warps", warps},
+                     {"split", own ? stage2_split(p, warps) : warps},
+                     {"ring", ring},
+                     {"rows", 8},
+                     {"width", columns}}};
+            if (layer_legal(tile).empty() && layer_fits(tile, p, s, d).empty()) return tile;
+          }
   return tile;
 }
 
