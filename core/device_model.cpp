@@ -8,7 +8,7 @@ namespace {
 
 using D = DeviceModel;
 
-constexpr std::array<DeviceField, 26> kFields{{
+constexpr std::array<DeviceField, 34> kFields{{
     {"compute_units", "1", &D::compute_units, 1, 4096, true, 0},
     {"clock_ghz", "GHz", &D::clock_ghz, 0.1, 10, true, 0},
     {"memory_gb", "GB", &D::memory_gb, 0.5, 4096, true, 0},
@@ -17,6 +17,7 @@ constexpr std::array<DeviceField, 26> kFields{{
     {"copy_gbs", "GB/s", &D::copy_gbs, 0, 100000, false, 0},
     {"llc_mb", "MB", &D::llc_mb, 0, 10000, true, 0},
     {"llc_gbs", "GB/s", &D::llc_gbs, 0, 200000, false, 0},
+    {"dies", "1", &D::dies, 1, 64, false, 0},
     {"workgroup_gbs", "GB/s", &D::workgroup_gbs, 0.1, 10000, true, 0.15},
     {"bf16_tflops", "TFLOP/s", &D::bf16_tflops, 0.001, 100000, true, 0},
     {"fp8_tflops", "TFLOP/s", &D::fp8_tflops, 0, 100000, false, 0},
@@ -29,7 +30,14 @@ constexpr std::array<DeviceField, 26> kFields{{
     {"event_us", "us", &D::event_us, 0, 1000, true, 0.5},
     {"ramp_us", "us", &D::ramp_us, 0, 1000, false, 0.3},
     {"touch_us", "us", &D::touch_us, 0, 1000, false, 0},
+    {"experts_us", "us", &D::experts_us, 0, 1000, false, 0.3},
+    {"stage_us", "us", &D::stage_us, 0, 1000, false, 0.3},
+    {"stage_fp8_us", "us", &D::stage_fp8_us, 0, 1000, false, 0.3},
+    {"fp8_tile_us", "us", &D::fp8_tile_us, 0, 1000, false, 0.2},
     {"dependent_us", "us", &D::dependent_us, 0, 1000, false, 0.2},
+    {"plain_us", "us", &D::plain_us, 0, 1000, false, 0.3},
+    {"fused_us", "us", &D::fused_us, 0, 1000, false, 0.3},
+    {"fused_fp8_us", "us", &D::fused_fp8_us, 0, 1000, false, 0.3},
     {"barrier_us", "us", &D::barrier_us, 0, 1000, false, 0.2},
     {"widen_gops", "10^9/s", &D::widen_gops, 0, 1e7, false, 0.2},
     {"interference", "1", &D::interference, 0, 10, true, 0.5},

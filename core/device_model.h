@@ -35,6 +35,7 @@ struct DeviceModel {
   double copy_gbs = 0;       // what a copy reaches, bytes read and written
   double llc_mb = 0;         // the last-level cache
   double llc_gbs = 0;        // from it
+  double dies = 1;           // of compute units, each with a cache of its own before that
   double workgroup_gbs = 0;  // what one workgroup draws
   double bf16_tflops = 0;    // dense peaks
   double fp8_tflops = 0;     // 0: none
@@ -47,8 +48,15 @@ struct DeviceModel {
   double event_us = 0;       // fork or join of a second stream
   // Of fselab's own kernels; where a file leaves one out it is 0, and what is said here holds.
   double ramp_us = 0;       // what a small product takes beyond its bytes and its launch
-  double touch_us = 0;      // the least of it: one load and one store, in the last-level cache
+  double touch_us = 0;      // the same of a step without a weight matrix; 0: ramp_us
+  double experts_us = 0;    // what every 128 experts more add to a step over all of them
+  double stage_us = 0;      // the same of a grouped stage; 0: ramp_us
+  double stage_fp8_us = 0;  // with fp8 weights; 0: stage_us
+  double fp8_tile_us = 0;   // a tile of 16 rows of fp8 weights, beyond widening it, on its unit
   double dependent_us = 0;  // a launch that begins while its predecessor ends; 0: launch_us
+  double plain_us = 0;      // what a launch that cannot takes longer, of such a chain
+  double fused_us = 0;      // a layer of one token in one launch, beyond both; 0: of its parts
+  double fused_fp8_us = 0;  // with fp8 weights; 0: fused_us
   double barrier_us = 0;    // all blocks of a kernel wait for each other; 0: launch_us
   double widen_gops = 0;    // fp8 weights widened to 16 bits, 10^9 per second; 0: without limit
   double interference = 0;  // by which overlapped branches slow each other

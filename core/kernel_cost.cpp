@@ -30,6 +30,12 @@ constexpr std::array kBlockTiles{GroupedTile{1, 128},  GroupedTile{1, 256},  Gro
 constexpr std::array kChannelTiles{GroupedTile{32, 192}, GroupedTile{32, 256}, GroupedTile{32, 384},
                                    GroupedTile{128, 64, 128}, GroupedTile{128, 128, 128}};
 
+// The dies' caches do not know of each other: an expert whose blocks of rows lie on several is read
+// from the last-level cache by each, at the same time as from memory.
+double cache_us(const DeviceModel& d, const ExpectedLoad& load, double expert) {
+  return d.dies > 1 && d.llc_gbs > 0 ? load.spread * expert / (d.llc_gbs * 1e3) : 0;
+}
+
 // One kernel: `share` of every expert's weights, by workgroups of which `columns` do a block of
 // rows.
 double kernel_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
@@ -39,9 +45,10 @@ double kernel_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& 
   const double bytes = load.distinct * expert + share * load.pairs * layer.hidden * kPairBytes;
   const double rows = load.blocks * std::max<double>(block_m, kMatrixRows);
   const double flops = share * 6 * rows * shard.intermediate * layer.hidden;
+  const double reads =
+      std::max(memory_us(d, bytes, expert / columns, waves), cache_us(d, load, expert));
   return d.grouped_us + waves * d.tile_us +
-         soft_max(memory_us(d, bytes, expert / columns, waves),
-                  flops / (peak_tflops(layer, d) * d.grouped_share * 1e6), kOverlap);
+         overlapped_us(reads, flops / (peak_tflops(layer, d) * d.grouped_share * 1e6));
 }
 
 double tile_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
@@ -59,6 +66,10 @@ double tile_us(const LayerSpec& layer, const Shard& shard, const DeviceModel& d,
 
 double memory_us(const DeviceModel& d, double bytes, double each, double waves) {
   return soft_max(bytes / (d.read_gbs * 1e3), waves * each / (d.workgroup_gbs * 1e3), kQueueing);
+}
+
+double overlapped_us(double loads, double work) {
+  return soft_max(loads, work, kOverlap);
 }
 
 double peak_tflops(const LayerSpec& layer, const DeviceModel& d) {
@@ -102,7 +113,8 @@ double grouped_us(const LayerSpec& layer, const Shard& shard, const DeviceModel&
   for (const GroupedTile tile : tiles) {
     if (any && !divides(tile)) continue;
     if (tile.block_m != block_m)
-      load = expected_load(prior, chosen, slots, tokens, block_m = tile.block_m);
+      load = expected_load(prior, chosen, slots, tokens, block_m = tile.block_m,
+                           static_cast<int>(std::max(1.0, d.dies)));
     best = std::min(best, tile_us(layer, shard, d, load, tile));
   }
   return best;

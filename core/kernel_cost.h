@@ -14,6 +14,10 @@ namespace fse {
 // the memory delivers and what a workgroup draws.
 double memory_us(const DeviceModel&, double bytes, double each, double waves);
 
+// Loads and matrix work at the same time: the longer of the two, a little more where they are
+// alike.
+double overlapped_us(double loads, double work);
+
 // tokens x n x k, weights of bytes_each, at `tflops` peak.
 double gemm_us(const DeviceModel&, double tokens, double n, double k, double bytes_each,
                double tflops);

@@ -56,13 +56,16 @@ double activation_gbs(const DeviceModel& d, double bytes) {
   return fits ? std::max(d.llc_gbs, d.read_gbs) : d.read_gbs;
 }
 
-// Weights as often as they are widened: once for each block of columns they meet.
-double widened(const LayerPlan& plan, const Step& step, const BatchLoad& batch) {
-  const double elements = weight_rows(plan, step) * plan.layer.hidden;
-  if (step.op == Op::grouped_stage1) return elements * batch.blocks;
-  if (step.op == Op::grouped_stage2)
-    return double{1} * plan.layer.hidden * plan.shard.intermediate * batch.blocks;
-  return 0;  // a dense product of few rows: small beside them
+// fp8 weights with 16-bit activations: widened once for each block of columns they meet, and in
+// tiles of 16 rows, each with its scales, and sums that its warps take together. Of a dense product
+// of few rows it is small beside them.
+double widening_us(const LayerPlan& plan, const Step& step, const DeviceModel& d,
+                   const BatchLoad& batch) {
+  constexpr double kMatrixRows = 16;
+  if (!widens(plan) || d.widen_gops <= 0 || !is_grouped(step.op)) return 0;
+  const double depth = step.op == Op::grouped_stage1 ? plan.layer.hidden : plan.shard.intermediate;
+  const double rows = weight_rows(plan, step) * batch.blocks;
+  return rows * depth / (d.widen_gops * 1e3) + rows / kMatrixRows / d.compute_units * d.fp8_tile_us;
 }
 
 void cost_math(const LayerPlan& plan, const Step& step, const DeviceModel& d,
@@ -75,14 +78,10 @@ void cost_math(const LayerPlan& plan, const Step& step, const DeviceModel& d,
   const double padding =
       grouped && pairs > 0 ? std::max(1.0, batch.blocks * matrix_columns(d) / pairs) : 1;
   const double memory = cost.memory_us() + cost.tail_us;
-  double even = flops / rate, padded = even * padding;
-  if (widens(plan) && d.widen_gops > 0) {
-    const double all = widened(plan, step, batch) / (d.widen_gops * 1e3);
-    even = std::max(even, all / padding);
-    padded = std::max(padded, all);
-  }
-  cost.math_us = std::max(memory, even) - memory;
-  cost.imbalance_us = std::max(memory, padded) - std::max(memory, even);
+  const double all = widening_us(plan, step, d, batch);
+  const double even = overlapped_us(memory, std::max(flops / rate, all / padding));
+  cost.math_us = even - memory;
+  cost.imbalance_us = overlapped_us(memory, std::max(flops / rate * padding, all)) - even;
 }
 
 void cost_work(const LayerPlan& plan, const Step& step, const DeviceModel& d,
@@ -104,19 +103,59 @@ void cost_work(const LayerPlan& plan, const Step& step, const DeviceModel& d,
   cost_math(plan, step, d, batch, work.flops, cost);
 }
 
-// Between its launch and its first result: a product and a reduction over experts take the ramp,
-// what only loads, computes and stores the least of it.
-double ramp_us(const DeviceModel& d, Op op) {
-  const bool touches = op == Op::renormalize || op == Op::shared_activation ||
-                       op == Op::slot_append || op == Op::combine || op == Op::shared_add;
-  return touches && d.touch_us > 0 ? d.touch_us : d.ramp_us;
+double or_else(double known, double otherwise) {
+  return known > 0 ? known : otherwise;
 }
 
-// op `layer`: its steps without their launches; between two of them all blocks wait for each other.
+double stage_us(const LayerPlan& plan, const DeviceModel& d) {
+  const double us = or_else(d.stage_us, d.ramp_us);
+  return plan.layer.dtype == DType::fp8_block128 ? or_else(d.stage_fp8_us, us) : us;
+}
+
+// Steps that look at every expert's score or rows take longer where there are more of them than
+// kCalibratedExperts, of which touch_us and fused_us are.
+bool is_routing(Op op) {
+  return op == Op::score || op == Op::select || op == Op::topk || op == Op::dispatch;
+}
+double experts_us(const LayerPlan& plan, const DeviceModel& d) {
+  return d.experts_us * std::max(0.0, plan.layer.routing.experts / double{kCalibratedExperts} - 1);
+}
+
+// Between its launch and its first result. A dense product has its weights on their way before it
+// waits for its predecessor; a grouped stage must know the routing first. Small steps, and a gate
+// of few rows, load, compute and store.
+double ramp_us(const LayerPlan& plan, const DeviceModel& d, const Step& step) {
+  constexpr int kFewRows = 16;
+  if (is_grouped(step.op)) return stage_us(plan, d);
+  if (is_dense(step.op) && weight_rows(plan, step) >= kFewRows) return d.ramp_us;
+  if (step.op == Op::layer) return 0;
+  return or_else(d.touch_us, d.ramp_us) + (is_routing(step.op) ? experts_us(plan, d) : 0);
+}
+
+// Up to so many tokens a block of the layer's kernel owns output rows, 16 of them, so that there is
+// no combine; and routes all tokens itself.
+constexpr int kOwnedTokens = 64, kRoutedTokens = 16, kOwnedRows = 16;
+
+// What the layer in one launch takes beyond its launch and bytes: two barriers, behind the gate and
+// between the stages. Behind the first come the routing and the first stage's loads; the second
+// stage's weights are on their way before its barrier.
+double fused_us(const LayerPlan& plan, const DeviceModel& d) {
+  const double barrier = or_else(d.barrier_us, d.launch_us);
+  const double touch = or_else(d.touch_us, d.ramp_us);
+  const double parts = 2 * barrier + d.ramp_us + touch + stage_us(plan, d);
+  const double known = or_else(d.fused_us, parts);
+  double us = plan.layer.dtype == DType::fp8_block128 ? or_else(d.fused_fp8_us, known) : known;
+  const bool owned =
+      plan.tokens <= kOwnedTokens && plan.layer.hidden <= kOwnedRows * d.compute_units;
+  if (!owned) us += barrier + touch;
+  if (plan.tokens > kRoutedTokens) us += barrier;
+  return us;
+}
+
+// op `layer`: what its steps read and compute, one after the other.
 void cost_fused(const LayerPlan& plan, const DeviceModel& d, const BatchLoad& batch,
                 StepCost& cost) {
-  const std::vector<Step> inner = staged_steps(plan);
-  for (const Step& step : inner) {
+  for (const Step& step : staged_steps(plan)) {
     StepCost part;
     cost_work(plan, step, d, batch, part);
     cost.weights_us += part.weights_us;
@@ -125,14 +164,38 @@ void cost_fused(const LayerPlan& plan, const DeviceModel& d, const BatchLoad& ba
     cost.math_us += part.math_us;
     cost.imbalance_us += part.imbalance_us;
   }
-  // Behind it, too, the first load comes from memory.
-  const double barrier = d.barrier_us > 0 ? d.barrier_us : d.launch_us;
-  for (size_t i = 1; i < inner.size(); ++i) cost.launch_us += barrier + ramp_us(d, inner[i].op);
 }
 
-double begin_us(const LayerPlan& plan, const DeviceModel& d) {
+// Whether a step is launched while its predecessor ends: where that is on the same stream and no
+// event lies between them, which a second stream waits for or is waited for with.
+std::vector<bool> begins_early(const LayerPlan& plan) {
+  const auto crosses = [&](const Step& step, int before) {
+    return plan.steps[static_cast<size_t>(before)].stream != step.stream;
+  };
+  std::vector<bool> awaited(plan.steps.size()), early;
+  bool side = false;
+  for (const Step& step : plan.steps) {
+    side = side || step.stream == 1;
+    for (const int before : step.after)
+      if (crosses(step, before)) awaited[static_cast<size_t>(before)] = true;
+  }
+  // Without a second stream the first step follows the last of the layer before.
+  std::array<bool, 2> in_front{!side, false};
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    bool& kernel = in_front[static_cast<size_t>(step.stream)];
+    for (const int before : step.after) kernel = kernel && !crosses(step, before);
+    early.push_back(kernel);
+    kernel = !awaited[i];
+  }
+  return early;
+}
+
+double begin_us(const LayerPlan& plan, const DeviceModel& d, const Step& step, bool early) {
   if (plan.variant.launch == Launch::stream) return d.stream_us;
-  return d.dependent_us > 0 ? d.dependent_us : d.launch_us;
+  if (step.op == Op::layer || d.dependent_us <= 0) return d.launch_us;
+  if (early) return d.dependent_us;
+  return d.plain_us > 0 ? d.dependent_us + d.plain_us : d.launch_us;
 }
 
 // When it can start: after what it waits for, an event later where that ran on the other stream.
@@ -181,13 +244,16 @@ BatchLoad expected_batch(const LayerPlan& plan, const DeviceModel& d, const Rout
 
 std::vector<StepCost> layer_cost(const LayerPlan& plan, const DeviceModel& d,
                                  const BatchLoad& batch) {
-  const double launch = begin_us(plan, d);
+  const std::vector<bool> early = begins_early(plan);
   std::array<double, 2> free_at{};
   double units_free_at = 0, memory_us = 0;
   std::vector<StepCost> costs;
   for (const Step& step : plan.steps) {
-    StepCost cost{.name = step.name, .launch_us = launch + ramp_us(d, step.op)};
-    if (step.op == Op::layer)
+    const double launch = begin_us(plan, d, step, early[costs.size()]);
+    const bool whole = step.op == Op::layer;
+    StepCost cost{.name = step.name,
+                  .launch_us = launch + (whole ? fused_us(plan, d) : ramp_us(plan, d, step))};
+    if (whole)
       cost_fused(plan, d, batch, cost);
     else
       cost_work(plan, step, d, batch, cost);

@@ -10,6 +10,8 @@
 
 namespace fse {
 
+inline constexpr int kCalibratedExperts = 128;  // of the layer that devices are calibrated with
+
 // What one step of a plan takes on a device, in parts that add up to its time. start and end:
 // within the layer, by the steps it waits for and the stream it runs on.
 struct StepCost {

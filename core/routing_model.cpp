@@ -37,16 +37,16 @@ double upper_tail(double mean, double variance, double at_least) {
   return 0.5 * std::erfc((at_least - 0.5 - mean) / std::sqrt(2 * std::max(variance, 1e-12)));
 }
 
-// E[ceil(M / block_m)] = sum over j of P(M > j * block_m), M binomial: exact while it is small,
-// else normal.
-double expected_blocks(double tokens, double chosen, int block_m) {
+// E[min(ceil(M / block_m), most)] = sum over j < most of P(M > j * block_m), M binomial: exact
+// while it is small, else normal.
+double expected_blocks(double tokens, double chosen, int block_m, double most = INFINITY) {
   const double mean = tokens * chosen, variance = mean * (1 - chosen);
-  if (chosen >= 1) return std::ceil(tokens / block_m);
+  if (chosen >= 1) return std::min(std::ceil(tokens / block_m), most);
   const double none = std::exp(tokens * std::log1p(-chosen));
-  if (block_m == 1) return mean;
+  if (block_m == 1 && std::isinf(most)) return mean;
   double blocks = 1 - none;
   if (mean > 40) {
-    for (double j = 1; j * block_m < mean + 8 * std::sqrt(variance) + 1; ++j)
+    for (double j = 1; j < most && j * block_m < mean + 8 * std::sqrt(variance) + 1; ++j)
       blocks += upper_tail(mean, variance, j * block_m + 1);
     return blocks;
   }
@@ -54,7 +54,7 @@ double expected_blocks(double tokens, double chosen, int block_m) {
   for (int rows = 1; rows < mean + 12 * std::sqrt(mean) + 12 && rows <= tokens; ++rows) {
     probability *= (tokens - rows + 1) / rows * chosen / (1 - chosen);
     below += probability;
-    if (rows % block_m == 0) blocks += std::max(0.0, 1 - below);
+    if (rows % block_m == 0 && rows / block_m < most) blocks += std::max(0.0, 1 - below);
   }
   return blocks;
 }
@@ -84,12 +84,12 @@ ExpectedLoad expected_load(const RoutingPrior& prior, int experts, int top_k, in
 }
 
 ExpectedLoad expected_load(const RoutingPrior& prior, std::span<const double> all, int slots,
-                           int tokens, int block_m) {
+                           int tokens, int block_m, int dies) {
   check(tokens > 0 && block_m > 0, "a batch has rows");
   const double independent = independent_tokens(prior, tokens);
   ExpectedLoad load;
   double choices = slots;
-  double last = -1, last_distinct = 0, last_blocks = 0;
+  double last = -1, last_distinct = 0, last_blocks = 0, last_spread = 0;
   for (const double chosen : all) {
     choices += chosen;
     if (chosen != last) {
@@ -97,14 +97,17 @@ ExpectedLoad expected_load(const RoutingPrior& prior, std::span<const double> al
       last_distinct = chosen >= 1 ? 1 : -std::expm1(independent * std::log1p(-chosen));
       last_blocks =
           std::max(expected_blocks(independent, chosen, block_m), tokens * chosen / block_m);
+      last_spread = dies == 1 ? last_distinct : expected_blocks(independent, chosen, block_m, dies);
     }
     load.distinct += last_distinct;
     load.blocks += last_blocks;
+    load.spread += last_spread;
     load.busiest = std::max(load.busiest, tokens * chosen);
   }
   load.pairs = tokens * std::round(choices);  // probabilities sum to top_k
   load.distinct += slots;
   load.blocks += slots * std::ceil(double{1} * tokens / block_m);
+  load.spread += slots * std::min(std::ceil(double{1} * tokens / block_m), double{1} * dies);
   if (slots > 0) load.busiest = tokens;
   return load;
 }

@@ -29,6 +29,7 @@ struct RoutingPrior {
 struct ExpectedLoad {
   double distinct = 0;  // experts with at least one row
   double blocks = 0;    // sum over experts of ceil(rows / block_m)
+  double spread = 0;    // the same, of each expert at most `dies`
   double busiest = 0;   // rows of the most popular expert
   double pairs = 0;     // rows in all
 };
@@ -40,9 +41,10 @@ std::vector<double> inclusion(const RoutingPrior&, int experts, int top_k);
 ExpectedLoad expected_load(const RoutingPrior&, int experts, int top_k, int slots, int tokens,
                            int block_m);
 
-// The same with inclusion() already known, which takes longer than the rest.
+// The same with inclusion() already known, which takes longer than the rest. dies: that have a
+// cache of their own, over which the blocks of an expert are spread.
 ExpectedLoad expected_load(const RoutingPrior&, std::span<const double> chosen, int slots,
-                           int tokens, int block_m);
+                           int tokens, int block_m, int dies = 1);
 
 // The same by drawing `draws` batches: mean and the standard error of its distinct count.
 struct SampledLoad {

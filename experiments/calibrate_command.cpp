@@ -65,6 +65,14 @@ std::string to_yaml(const Calibration& c, const DeviceInfo& info, const std::str
     text += fmt::format("  - {{op: {}, tokens: {}, n: {}, k: {}, tflops: {}, low: {}, high: {}}}\n",
                         p.op, p.tokens, p.n, p.k, number(p.tflops.median), number(p.tflops.lo),
                         number(p.tflops.hi));
+  if (!c.layers.empty()) text += "layers:\n";
+  for (const LayerPoint& p : c.layers)
+    text += fmt::format(
+        "  - {{dtype: {}, tokens: {}, experts: {}, variant: {}, early: {}, us: {}, low: {}, high: "
+        "{}, "
+        "busy_us: {}}}\n",
+        to_name(p.dtype), p.tokens, p.experts, to_label(p.variant), p.early, number(p.us.median),
+        number(p.us.lo), number(p.us.hi), number(p.busy_us));
   for (const std::string& note : c.notes) text += "# " + note + "\n";
   return text;
 }
@@ -84,7 +92,10 @@ void calibrate_device(const CalibrateOptions& options) {
   Calibration result =
       calibrate_memory(*bench, backend->device(), backend->measure_peak_gflops(), spec);
   fmt::print(stderr, "{}: matrix products\n", name);
-  calibrate_matrix(*open_workbench(open_device(name)), spec, result);
+  const auto workbench = open_workbench(open_device(name));
+  calibrate_matrix(*workbench, spec, result);
+  fmt::print(stderr, "{}: a layer, its ways to run\n", name);
+  calibrate_layers(*workbench, spec, result);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const std::string about = fmt::format("fselab {} ({}), {}, {:.0f} s", version(), git_revision(),

@@ -64,7 +64,8 @@ void read_all_reduce(const YamlNode& node, DeviceModel& device) {
 
 DeviceModel parse_device_model(const std::string& yaml, const std::string& file) {
   const YamlNode root = parse_yaml(yaml, file);
-  std::vector<std::string> keys{"name", "arch", "all_reduce", "measured_by", "reads", "products"};
+  std::vector<std::string> keys{"name",  "arch",     "all_reduce", "measured_by",
+                                "reads", "products", "layers"};
   for (const DeviceField& field : device_fields()) keys.emplace_back(field.name);
   require_map(root, "the device", keys);
   DeviceModel device;
@@ -84,6 +85,9 @@ DeviceModel parse_device_model(const std::string& yaml, const std::string& file)
     check_points(*node, "reads", {"workgroups", "footprint_mb", "gbs", "low", "high"}, {"cached"});
   if (const YamlNode* node = find_key(root, "products"))
     check_points(*node, "products", {"tokens", "n", "k", "tflops", "low", "high"}, {"op"});
+  if (const YamlNode* node = find_key(root, "layers"))
+    check_points(*node, "layers", {"tokens", "experts", "early", "us", "low", "high", "busy_us"},
+                 {"dtype", "variant"});
   if (device.read_gbs > device.peak_gbs)
     fail_usage(fmt::format("{}: read_gbs is {}, expected at most peak_gbs, {}", root.where,
                            device.read_gbs, device.peak_gbs));

@@ -14,7 +14,9 @@
 namespace fse {
 namespace {
 
-constexpr double kUnexplainedGain = 4;  // percentage points: each variant has kernels of its own
+// Each variant has kernels and tiles of its own: of the time of one against the other, a half
+// width.
+constexpr double kUnexplainedTime = 0.08;
 
 const LayerRow* baseline_of(const LayerStudy& study, const LayerRow& row) {
   const Variant baseline{.launch = Launch::graph};
@@ -53,9 +55,12 @@ SplitScore score_layers(const Split& split, const LayerStudy& study,
       return (layer_us(base_plan, d, {}) / us(d) - 1) * 100;
     };
     const double centre = gain(device);
-    const double half = std::hypot(spread_of(device, gain), kUnexplainedGain);
+    const double half = std::hypot(spread_of(device, gain), (100 + centre) * kUnexplainedTime);
     score.gains.push_back(
-        {what, {centre, (base->us / row.us - 1) * 100, {centre - half, centre + half}}});
+        {.what = what,
+         .value = {centre, (base->us / row.us - 1) * 100, {centre - half, centre + half}},
+         .kind = fmt::format("{} {}", to_name(row.dtype), to_label(row.variant)),
+         .size = double{1} * row.tokens});
   }
   return score;
 }

@@ -39,8 +39,8 @@ void print_errors(const std::vector<SplitScore>& scores) {
 
 void print_gains(const std::vector<SplitScore>& scores) {
   fmt::print("\n| {:<16} | {:<4} | {:>3} | {:>8} | {:>8} | {:>6} | {:>9} | {:>10} | {:>12} |\n",
-             "gain of the slot", "use", "n", "mean pp", "worst pp", "sign %", "covered %",
-             "no gain pp", "nearest pp");
+             "gain", "use", "n", "mean pp", "worst pp", "sign %", "covered %", "no gain pp",
+             "nearest pp");
   fmt::print(
       "|:{0:-<16}-|:{0:-<4}-|-{0:->3}:|-{0:->8}:|-{0:->8}:|-{0:->6}:|-{0:->9}:|-{0:->10}:|"
       "-{0:->12}:|\n",
@@ -67,6 +67,7 @@ void print_goals(const std::vector<SplitScore>& scores) {
                  figure(found->second), at_most(metric) ? "most" : "least", goal,
                  met ? "met" : "missed");
     }
+    if (!score.split.note.empty()) fmt::print("  {:<16} {}\n", score.split.name, score.split.note);
   }
 }
 

@@ -52,10 +52,12 @@ void score_slot(const KernelRow& row, const std::vector<KernelRow>& table,
   };
   const double centre = gain(device);
   const double half = std::hypot(spread_of(device, gain), 4);  // both rows' tiles, at 3 % each
-  score.gains.push_back({fmt::format("tokens={} slot", row.tokens),
-                         {.predicted = centre,
-                          .measured = (without->us / row.us - 1) * 100,
-                          .interval = {centre - half, centre + half}}});
+  score.gains.push_back({.what = fmt::format("tokens={} slot", row.tokens),
+                         .value = {.predicted = centre,
+                                   .measured = (without->us / row.us - 1) * 100,
+                                   .interval = {centre - half, centre + half}},
+                         .kind = row.cells.at("inter_dim"),
+                         .size = double{1} * row.tokens});
 }
 
 SplitScore score_kernels(const Split& split, const fs::path& folder, const fs::path& configs,
@@ -207,6 +209,20 @@ std::vector<KnownGain> known_gains(const ValidationSpec& spec) {
 
 }  // namespace
 
+void copy_nearest_gains(SplitScore& score) {
+  if (!score.nearest.empty() || score.gains.size() < 2) return;
+  for (const ScoredRow& gain : score.gains) {
+    const ScoredRow* nearest = nullptr;
+    const auto distance = [&](const ScoredRow& other) {
+      const double sizes = std::abs(std::log(other.size / gain.size));
+      return sizes + (other.kind == gain.kind ? 0 : 100);
+    };
+    for (const ScoredRow& other : score.gains)
+      if (&other != &gain && (!nearest || distance(other) < distance(*nearest))) nearest = &other;
+    score.nearest.push_back(nearest->value.measured);
+  }
+}
+
 ErrorSummary SplitScore::errors() const {
   return summarize_errors(values_of(values));
 }
@@ -260,6 +276,7 @@ std::vector<SplitScore> score_splits(const ValidationSpec& spec, const fs::path&
     if (scores.back().values.empty())
       fail_usage(fmt::format("split {}: no row is where it says", split.name));
   }
+  for (SplitScore& score : scores) copy_nearest_gains(score);
   return scores;
 }
 

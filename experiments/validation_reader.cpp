@@ -144,12 +144,14 @@ std::map<std::string, double> read_metrics(const YamlNode& map, const std::strin
 }
 
 Split read_split(const YamlNode& node) {
-  require_map(node, "splits",
-              {"name", "use", "table", "device", "study", "layers", "where", "goal", "limit"});
+  require_map(
+      node, "splits",
+      {"name", "use", "table", "device", "study", "layers", "where", "goal", "limit", "note"});
   Split split{.name = text_of(node, "name"),
               .use = read_choice(need(node, "use"), "use", {"fit", "test"}),
               .goal = read_metrics(node, "goal"),
-              .limit = read_metrics(node, "limit")};
+              .limit = read_metrics(node, "limit"),
+              .note = find_key(node, "note") != nullptr ? text_of(node, "note") : ""};
   if (find_key(node, "study") != nullptr) {
     split.study = text_of(node, "study");
   } else if (find_key(node, "layers") != nullptr) {

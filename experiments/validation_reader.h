@@ -48,6 +48,7 @@ struct Split {
   std::string layers;                        // device level: a study of layers.yaml
   std::map<std::string, std::string> where;  // columns a row must have
   std::map<std::string, double> goal, limit;
+  std::string note;  // why a goal is missed
 };
 // One row that was moved from test to fit, and why.
 struct MovedRow {

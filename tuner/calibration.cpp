@@ -1,12 +1,9 @@
 #include "tuner/calibration.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 
 #include "core/error.h"
+#include "tuner/calibration_values.h"
 
 namespace fse {
 namespace {
@@ -19,31 +16,6 @@ struct MatrixUnit {
 constexpr MatrixUnit kMatrixUnits[] = {{"sm_80", 2048, 0},      {"sm_90", 4096, 8192},
                                        {"sm_100", 8192, 16384}, {"gfx90a", 1024, 0},
                                        {"gfx942", 2048, 4096},  {"gfx950", 4096, 8192}};
-
-Summary told(double value) {
-  return {.median = value, .lo = value, .hi = value, .n = 0};
-}
-
-Summary repeated(int repeats, const std::function<double()>& measure) {
-  std::vector<double> samples;
-  measure();  // the first one raises clocks and loads what is loaded lazily
-  for (int i = 0; i < repeats; ++i) samples.push_back(measure());
-  return summarize(samples);
-}
-
-Summary scaled(Summary s, double factor) {
-  return {.median = s.median * factor, .lo = s.lo * factor, .hi = s.hi * factor, .n = s.n};
-}
-// Independent: the half widths' squares add.
-Summary difference(const Summary& a, const Summary& b) {
-  const double middle = std::max(0.0, a.median - b.median);
-  const double below = std::hypot(a.median - a.lo, b.hi - b.median);
-  const double above = std::hypot(a.hi - a.median, b.median - b.lo);
-  return {.median = middle,
-          .lo = std::max(0.0, middle - below),
-          .hi = middle + above,
-          .n = std::min(a.n, b.n)};
-}
 
 class MemoryCalibration {
  public:
@@ -196,102 +168,6 @@ class MemoryCalibration {
   Calibration result_;
 };
 
-LayerSpec product_layer(int hidden, int intermediate) {
-  LayerSpec layer{.model = "calibration", .hidden = hidden, .intermediate = intermediate};
-  layer.routing = {.experts = 8, .top_k = 2, .renormalize = true};
-  layer.shared = {.count = 1, .shared_width = intermediate};
-  return layer;
-}
-
-bool is_product(Op op) {
-  return op == Op::mlp_stage1 || op == Op::mlp_stage2 || op == Op::grouped_stage1 ||
-         op == Op::grouped_stage2;
-}
-
-void add_products(Workbench& bench, const LayerSpec& layer, int tokens, int repeats,
-                  Calibration& result) {
-  const DeviceInfo& info = bench.device();
-  const Variant variant{.launch = info.graph ? Launch::graph : Launch::stream};
-  Case spec{.layer = layer, .variant = variant, .tokens = tokens, .routing = {}};
-  spec.device = info.name;
-  bench.set_workload({.spec = spec, .sets = 2, .rounds = 2});
-  const LayerPlan plan = make_plan(layer, measured_shard(layer, 1), variant, tokens, info);
-  const std::vector<Choice> choices = default_choices(plan, info);
-  const auto runner = bench.open(variant);
-  // The last step first: all kernels are compiled at once for it.
-  runner->open_step(plan.steps.size() - 1, choices);
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    const Step& step = plan.steps[i];
-    if (!is_product(step.op)) continue;
-    const auto timed = runner->open_step(i, choices);
-    int round = 0;
-    const Summary us = repeated(repeats, [&] { return timed->time_us(choices[i], round++ % 2); });
-    const bool up = step.op == Op::mlp_stage1 || step.op == Op::grouped_stage1;
-    const double flops = timed->work().flops;
-    result.matrix.push_back({.op = to_name(step.op),
-                             .tokens = tokens,
-                             .n = up ? 2 * layer.intermediate : layer.hidden,
-                             .k = up ? layer.hidden : layer.intermediate,
-                             .us = us,
-                             .tflops = {.median = flops / us.median * 1e-6,
-                                        .lo = flops / us.hi * 1e-6,
-                                        .hi = flops / us.lo * 1e-6,
-                                        .n = us.n}});
-  }
-}
-
-// The best share of the peak that products of one kind reach. Where the time was over before one
-// that is large enough, what the matrix units do out of registers: no product does more.
-CalibratedValue best_share(const Calibration& c, bool grouped) {
-  constexpr int kLarge = 256;  // tokens: fewer are about memory
-  const double peak = c.find("bf16_tflops")->value.median;
-  const auto share = [&](double tflops) { return std::clamp(tflops / peak, 0.01, 1.0); };
-  Summary best;
-  for (const MatrixPoint& point : c.matrix)
-    if (point.op.starts_with("grouped") == grouped && point.tokens >= kLarge &&
-        point.tflops.median > best.median)
-      best = point.tflops;
-  const std::string field = grouped ? "grouped_share" : "gemm_share";
-  if (best.n == 0)
-    return {field, told(share(c.register_tflops)),
-            "no large product was timed: the matrix units out of registers, of bf16_tflops",
-            "inferred"};
-  return {field,
-          {.median = share(best.median), .lo = share(best.lo), .hi = share(best.hi), .n = best.n},
-          std::string("best ") + (grouped ? "grouped" : "dense") +
-              " product of the grid, default tiles, of bf16_tflops"};
-}
-
-// What both grouped stages take of next to nothing: the smallest width, one token.
-Summary least_grouped(const Calibration& c) {
-  Summary sum;
-  for (const MatrixPoint& p : c.matrix) {
-    if (!p.op.starts_with("grouped") || p.tokens != 1) continue;
-    if (sum.n > 0 && p.op == "grouped_stage1") break;  // of the first width alone
-    sum = {.median = sum.median + p.us.median,
-           .lo = sum.lo + p.us.lo,
-           .hi = sum.hi + p.us.hi,
-           .n = p.us.n};
-  }
-  return sum;
-}
-
-// What a product of one token takes beyond its weights and its launch: loads before the work, the
-// reduction, the store. The least of the grid: no kernel of it needs more.
-std::optional<Summary> ramp_of_products(const Calibration& c) {
-  std::optional<Summary> least;
-  const Summary& launch = c.find("launch_us")->value;
-  for (const MatrixPoint& p : c.matrix) {
-    if (p.op.starts_with("grouped") || p.tokens != 1) continue;
-    const double read = 2.0 * p.n * p.k / (c.find("read_gbs")->value.median * 1e3);
-    const Summary rest{
-        .median = p.us.median - read, .lo = p.us.lo - read, .hi = p.us.hi - read, .n = p.us.n};
-    const Summary ramp = difference(rest, launch);
-    if (!least || ramp.median < least->median) least = ramp;
-  }
-  return least;
-}
-
 }  // namespace
 
 const CalibratedValue* Calibration::find(const std::string& field) const {
@@ -300,43 +176,24 @@ const CalibratedValue* Calibration::find(const std::string& field) const {
   return nullptr;
 }
 
+void Calibration::set(CalibratedValue value) {
+  std::erase_if(values, [&](const CalibratedValue& v) { return v.field == value.field; });
+  values.push_back(std::move(value));
+}
+
+DeviceModel model_of(const Calibration& c, const DeviceInfo& info) {
+  DeviceModel d;
+  d.name = info.product;
+  d.arch = info.kind == "cpu" ? "cpu" : info.arch;
+  for (const DeviceField& field : device_fields())
+    if (const CalibratedValue* value = c.find(std::string(field.name)))
+      d.*field.value = std::clamp(value->value.median, field.lowest, field.highest);
+  return d;
+}
+
 Calibration calibrate_memory(Microbench& bench, const DeviceInfo& info, double peak_gflops,
                              const CalibrationSpec& spec) {
   return MemoryCalibration(bench, info, spec).run(peak_gflops);
-}
-
-void calibrate_matrix(Workbench& bench, const CalibrationSpec& spec, Calibration& result) {
-  const bool cpu = bench.device().kind == "cpu";
-  const auto or_else = [](const std::vector<int>& given, std::vector<int> usual) {
-    return given.empty() ? usual : given;
-  };
-  const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  int left_out = 0;
-  for (const int tokens :
-       or_else(spec.tokens, cpu ? std::vector{256, 1, 64} : std::vector{2048, 1, 512, 64}))
-    for (const int intermediate :
-         or_else(spec.intermediate, cpu ? std::vector{128, 512} : std::vector{128, 1024}))
-      for (const int hidden :
-           or_else(spec.hidden, cpu ? std::vector{1024} : std::vector{2048, 4096})) {
-        if (!result.matrix.empty() && seconds() > spec.matrix_seconds) {
-          ++left_out;
-          continue;
-        }
-        add_products(bench, product_layer(hidden, intermediate), tokens, spec.repeats, result);
-      }
-  if (left_out > 0)
-    result.notes.push_back(fmt::format("matrix: {} shapes left out, the time was over", left_out));
-  check(result.find("bf16_tflops") != nullptr, "the memory is calibrated first");
-  result.values.push_back(best_share(result, false));
-  result.values.push_back(best_share(result, true));
-  if (const auto ramp = ramp_of_products(result))
-    result.values.push_back(
-        {"ramp_us", *ramp, "the fastest dense product of one token, less its weights and launch"});
-  result.values.push_back({"grouped_us", least_grouped(result),
-                           "both grouped stages of one token and the smallest width"});
 }
 
 }  // namespace fse

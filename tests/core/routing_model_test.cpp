@@ -6,6 +6,8 @@
 
 #include "core/routing_prior.h"
 #include "core/workload.h"
+#include "tests/core/store_fixture.h"
+#include "tests/core/trace_fixture.h"
 
 namespace fse {
 
@@ -26,6 +28,39 @@ TEST_CASE("the expected distinct experts agree with drawn batches") {
       CHECK(std::abs(expected.blocks - drawn.mean.blocks) < 0.05 * expected.blocks);
       CHECK(expected.pairs == tokens * 9);
     }
+}
+
+TEST_CASE("an expert's blocks are spread over as many dies as there are, at most") {
+  const RoutingPrior zipf{.kind = PriorKind::zipf, .parameter = 1.2, .counts = {}};
+  const std::vector<double> chosen = inclusion(zipf, 128, 8);
+  for (const int tokens : {1, 64, 4096}) {
+    CAPTURE(tokens);
+    const ExpectedLoad one = expected_load(zipf, chosen, 1, tokens, 16);
+    CHECK(one.spread == doctest::Approx(one.distinct));
+    const ExpectedLoad few = expected_load(zipf, chosen, 1, tokens, 16, 4);
+    const ExpectedLoad many = expected_load(zipf, chosen, 1, tokens, 16, 1 << 20);
+    CHECK(few.spread >= one.spread * (1 - 1e-12));
+    CHECK(few.spread <= 4 * one.spread * (1 + 1e-12));
+    CHECK(many.spread == doctest::Approx(many.blocks));
+  }
+}
+
+TEST_CASE("the prior of a trace is how often its rows choose each expert") {
+  const test::TemporaryFolder folder;
+  const auto file = folder / "ids.safetensors";
+  test::write_trace(file, {{0, 1}, {0, 2}, {0, 3}, {0, 1}});
+  const RoutingSpec spec{.experts = 8, .top_k = 2};
+  const RoutingDistribution routing{.kind = RoutingKind::trace, .trace = file};
+  const RoutingPrior prior = prior_of(routing, spec);
+  CHECK(prior.kind == PriorKind::trace);
+  REQUIRE(prior.counts.size() == 8);
+  CHECK(prior.counts[0] == doctest::Approx(2 * prior.counts[1]));
+  CHECK(prior.counts[1] == doctest::Approx(2 * prior.counts[2]));
+  CHECK(prior.counts[2] == doctest::Approx(prior.counts[3]));
+  CHECK(prior.counts[7] == 0);
+  // Experts that no row chooses are not expected either.
+  CHECK(expected_load(prior, 8, 2, 0, 4096, 16).distinct == doctest::Approx(4));
+  CHECK_THROWS(prior_of({.kind = RoutingKind::trace, .trace = folder / "none"}, spec));
 }
 
 TEST_CASE("correlated tokens choose fewer experts, as many as drawn batches do") {

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/layer_cost.h"
+#include "tuner/calibration_ways.h"
+
 namespace fse {
 namespace {
 
@@ -86,6 +89,64 @@ TEST_CASE("what a device has not is left out, and a peak nobody knows is what wa
   CHECK(c.find("dependent_us") == nullptr);
   CHECK(c.find("fp8_tflops") == nullptr);
   CHECK(value(c, "bf16_tflops") == doctest::Approx(700));
+}
+
+TEST_CASE("what a step takes comes out of the ways to run a small layer") {
+  DeviceInfo info = known_gpu();
+  info.graph = info.experts_fused = info.half_activations = true;
+  info.dtypes = {DType::bf16, DType::fp8_block128};
+  DeviceModel known{.name = "known", .arch = "sm_90"};
+  known.compute_units = 132;
+  known.peak_gbs = known.read_gbs = 3000;
+  known.workgroup_gbs = 45;
+  known.llc_mb = 50;
+  known.llc_gbs = 5000;
+  known.bf16_tflops = 1000;
+  known.gemm_share = known.grouped_share = 0.5;
+  known.widen_gops = 5400;
+  known.launch_us = 0.9;
+  known.dependent_us = 0.5;
+  known.event_us = 0.2;
+  Calibration c;
+  for (const DeviceField& field : device_fields())
+    c.values.push_back({std::string(field.name), {.median = known.*field.value}, "known"});
+  const struct {
+    const char* field;
+    double DeviceModel::*of;
+    double is;
+  } hidden[] = {{"ramp_us", &DeviceModel::ramp_us, 1.4},
+                {"touch_us", &DeviceModel::touch_us, 0.7},
+                {"experts_us", &DeviceModel::experts_us, 0.3},
+                {"stage_us", &DeviceModel::stage_us, 2.5},
+                {"stage_fp8_us", &DeviceModel::stage_fp8_us, 4},
+                {"fp8_tile_us", &DeviceModel::fp8_tile_us, 0.15},
+                {"plain_us", &DeviceModel::plain_us, 0.4},
+                {"fused_us", &DeviceModel::fused_us, 7},
+                {"fused_fp8_us", &DeviceModel::fused_fp8_us, 8.5}};
+  for (const auto& number : hidden) known.*number.of = number.is;
+  const auto add = [&](const Way& way, DType dtype, int tokens, int experts) {
+    LayerPoint point{.dtype = dtype,
+                     .variant = variant_of(way, info),
+                     .tokens = tokens,
+                     .experts = experts,
+                     .early = 1};
+    const LayerPlan plan = plan_of(point, info, {});
+    const BatchLoad batch = expected_batch(plan, known, {});
+    const double us = end_us(layer_cost(plan, known, batch));
+    point.us = {.median = us, .lo = us, .hi = us, .n = 11};
+    point.load = batch.load;
+    c.layers.push_back(point);
+  };
+  for (const Way& way : {kUnfused, kSeparate, kMlp, kOverlapped, kSlot, kOneLaunch})
+    add(way, DType::bf16, 1, 128);
+  for (const Way& way : {kUnfused, kSlot}) add(way, DType::bf16, 1, kManyExperts);
+  for (const int tokens : {1, 64})
+    for (const Way& way : {kSlot, kOneLaunch}) add(way, DType::fp8_block128, tokens, 128);
+  derive_steps(info, {}, c);
+  for (const auto& number : hidden) {
+    CAPTURE(std::string(number.field));
+    CHECK(value(c, number.field) == doctest::Approx(number.is).epsilon(0.02));
+  }
 }
 
 }  // namespace fse
