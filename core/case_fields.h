@@ -86,6 +86,7 @@ void fields(Archive& a, DeviceInfo& d) {
   a("lds_bytes", d.lds_bytes);
   a("block_threads", d.block_threads);
   a("dependent_launch", d.dependent_launch);
+  a("library", d.library);
 }
 
 }  // namespace fse

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,10 +23,11 @@ struct DeviceInfo {
   bool fp8_activations = false;
   bool half_activations = false;  // activations are stored in 16 bits: see Buf
   // GPUs only: what tiles are checked against.
-  int wave = 0;                   // lanes of a wave
-  int64_t lds_bytes = 0;          // one block may use
-  int block_threads = 0;          // one block may have
-  bool dependent_launch = false;  // a kernel may start before its predecessor has ended
+  int wave = 0;                        // lanes of a wave
+  int64_t lds_bytes = 0;               // one block may use
+  int block_threads = 0;               // one block may have
+  bool dependent_launch = false;       // a kernel may start before its predecessor has ended
+  std::optional<std::string> library;  // the vendor's matrix products, where found: "cuBLASLt 13.1"
 };
 
 }  // namespace fse

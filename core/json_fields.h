@@ -15,7 +15,8 @@ namespace fse {
 
 // Values as JSON and back, exactly: a struct says once what its fields are,
 //   template <class Archive> void fields(Archive& a, Work& w) { a("bytes", w.bytes); ... }
-// Enumerators are their names; numbers that JSON does not have are "nan", "inf" and "-inf".
+// Enumerators are their names; numbers that JSON does not have are "nan", "inf" and "-inf". An
+// optional that is missing is nullopt: files from before there was such a field have none.
 
 template <class T>
 nlohmann::json to_json(const T& value);
@@ -23,6 +24,15 @@ template <class T>
 T from_json(const nlohmann::json& json);  // throws Error(data) that names the field
 
 namespace json_fields {
+
+template <class T>
+struct IsVector : std::false_type {};
+template <class T>
+struct IsVector<std::vector<T>> : std::true_type {};
+template <class T>
+struct IsOptional : std::false_type {};
+template <class T>
+struct IsOptional<std::optional<T>> : std::true_type {};
 
 struct Writer {
   nlohmann::json json = nlohmann::json::object();
@@ -37,6 +47,7 @@ struct Reader {
   template <class T>
   void operator()(const char* name, T& value) {
     const auto found = json.find(name);
+    if (found == json.end() && IsOptional<T>::value) return;
     if (found == json.end()) fail_data(std::string("field ") + name + " is missing");
     try {
       value = from_json<T>(*found);
@@ -45,15 +56,6 @@ struct Reader {
     }
   }
 };
-
-template <class T>
-struct IsVector : std::false_type {};
-template <class T>
-struct IsVector<std::vector<T>> : std::true_type {};
-template <class T>
-struct IsOptional : std::false_type {};
-template <class T>
-struct IsOptional<std::optional<T>> : std::true_type {};
 
 inline nlohmann::json number(double value) {
   if (std::isfinite(value)) return value;

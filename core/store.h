@@ -172,6 +172,8 @@ class Store {
   // interrupted search continues behind them.
   std::vector<AttemptRecord> step_attempts(const std::string& step_key, const std::string& workload,
                                            int64_t environment) const;
+  // Whether any of the study's attempts at a step was with the vendor's library.
+  bool tried_library(int64_t study) const;
   // How many attempts at a step, of any key, ended the worker that made them or had to be ended, by
   // "KERNEL TILE".
   std::map<std::string, int> deaths(int64_t environment) const;

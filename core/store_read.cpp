@@ -167,6 +167,16 @@ std::vector<AttemptRecord> Store::step_attempts(const std::string& step_key,
   });
 }
 
+bool Store::tried_library(int64_t study) const {
+  return guarded(file_, "looking for a library's attempts", [&] {
+    auto q = query(*db_,
+                   "SELECT 1 FROM attempt WHERE study = ? AND level = 'step' AND "
+                   "kernel LIKE '%.library' LIMIT 1",
+                   {study});
+    return q.executeStep();
+  });
+}
+
 std::map<std::string, int> Store::deaths(int64_t environment) const {
   return guarded(file_, "counting deaths", [&] {
     std::map<std::string, int> all;

@@ -40,4 +40,8 @@ Tile tile_from_text(const std::string& text) {
   return tile;
 }
 
+bool is_library(std::string_view kernel) {
+  return kernel.ends_with(".library");
+}
+
 }  // namespace fse

@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,5 +18,9 @@ struct Tile {
 std::string choice_text(const std::string& kernel, const Tile&);
 std::string to_text(const Tile&);              // "rows=4 depth=512 threads=2"; "" for no axes
 Tile tile_from_text(const std::string& text);  // throws Error(data) on malformed text
+
+// Whether a kernel of this name is a call of the vendor's library: "hip.mlp_stage1.library". Which
+// library it is, the environment says.
+bool is_library(std::string_view kernel);
 
 }  // namespace fse

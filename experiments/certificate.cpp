@@ -8,6 +8,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/rival.h"
 #include "core/version.h"
 #include "experiments/dispatch_tables.h"
 #include "tuner/dispatch_store.h"
@@ -66,11 +67,31 @@ void add_search(const std::vector<AttemptRecord>& tried, const std::string& defa
   }
 }
 
+void add_rival(const std::optional<Rival>& rival, CertifiedStep& step) {
+  if (!rival) return;
+  step.rival = rival->kernel;
+  step.rival_tile = to_text(rival->tile);
+  step.rival_us = rival->time_us;
+  step.over_rival = rival->comparison.ratio;
+  step.rival_verdict = rival->comparison.verdict;
+}
+
+std::string library_text(const std::vector<CertifiedStep>& steps) {
+  const auto compared =
+      std::count_if(steps.begin(), steps.end(), [](const auto& s) { return s.rival.has_value(); });
+  const auto taken =
+      std::count_if(steps.begin(), steps.end(), [](const auto& s) { return is_library(s.kernel); });
+  if (compared == 0 && taken == 0) return "none was measured in any of the winner's steps";
+  return fmt::format("compared with in the finals of {} of {} steps, taken in {}", compared,
+                     steps.size(), taken);
+}
+
 std::vector<CertifiedStep> steps_of(const Store& store, const DispatchLayer& l,
                                     int64_t environment) {
   const DeviceInfo device = store.environment(environment).device;
   const LayerPlan plan = make_plan(l.spec, device);
   const std::vector<Choice> defaults = default_choices(plan, device);
+  const auto rivals = find_rivals(store, l.spec, l.attempt);
   std::vector<CertifiedStep> steps;
   for (size_t i = 0; i < l.attempt.steps.size(); ++i) {
     const StepTime& ran = l.attempt.steps[i];
@@ -82,6 +103,7 @@ std::vector<CertifiedStep> steps_of(const Store& store, const DispatchLayer& l,
       add_search(
           store.step_attempts(step_key(plan, plan.steps[i]), l.attempt.workload, environment),
           to_text(defaults[i]), step);
+    add_rival(rivals[i], step);
     steps.push_back(std::move(step));
   }
   return steps;
@@ -203,7 +225,7 @@ Certificate make_certificate(const Store& store, const Filter& filter) {
       add_measurement(l, c);
       c.steps = steps_of(store, l, group.environment);
       add_claims(store, group, l, study, c);
-      c.library = "not measured";
+      c.library = library_text(c.steps);
       c.valid = range_of(group, l);
       c.rerun = fmt::format("fselab db rerun {} --db {}", chosen, store.file());
       return c;

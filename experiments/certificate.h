@@ -18,6 +18,10 @@ struct CertifiedStep {
   std::optional<double> default_us;  // of its default tile, where the step was tuned
   std::optional<double> tuned_us;    // of this one, in the same rounds
   std::optional<int> registers, lds_bytes, spill_bytes;  // a GPU's
+  // The vendor's library in the same finals, or where it was taken, the best own kernel.
+  std::optional<std::string> rival, rival_tile;
+  std::optional<Summary> rival_us, over_rival;  // over_rival: this one's time over the rival's
+  std::optional<Verdict> rival_verdict;
 };
 
 // One comparison that the winner claims, against what ran in the same rounds.
@@ -58,7 +62,7 @@ struct Certificate {
   std::optional<Summary> aa_floor;  // ratio of a layer to itself in the same rounds
   std::vector<CertifiedStep> steps;
   std::vector<CertifiedClaim> claims;
-  std::string library;  // what a vendor's library took, or that none was measured
+  std::string library;  // in how many steps the vendor's was compared with, and taken
   CertifiedRange valid;
   std::string rerun;  // the command that measures the attempt again
 };

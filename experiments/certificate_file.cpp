@@ -27,6 +27,11 @@ void fields(Archive& a, CertifiedStep& s) {
   a("registers", s.registers);
   a("lds_bytes", s.lds_bytes);
   a("spill_bytes", s.spill_bytes);
+  a("rival", s.rival);
+  a("rival_tile", s.rival_tile);
+  a("rival_us", s.rival_us);
+  a("over_rival", s.over_rival);
+  a("rival_verdict", s.rival_verdict);
 }
 
 template <class Archive>

@@ -64,7 +64,7 @@ const char* const kSweepHelp =
 // What the user asked for, filled in by the parser; `action` is the chosen subcommand's.
 struct Request {
   std::string sweep, model, device = "auto", db, study, tiles = "default", dir;
-  std::string shard, layer, certificate;
+  std::string shard, layer, certificate, kernel;
   std::string command;  // as typed
   std::vector<std::string> overrides, deadlines;
   bool steps = false, quiet = false, in_process = false, counters = false;
@@ -179,6 +179,7 @@ int verify(const Request& request) {
     return verify_certificate({.file = request.certificate, .device = request.device});
   return verify_layer({.dir = request.dir,
                        .device = request.device,
+                       .kernel = request.kernel,
                        .layer = request.layer,
                        .all_tiles = request.tiles == "all",
                        .counters = request.counters,
@@ -207,13 +208,17 @@ void add_verify(CLI::App& app, Request& request) {
       "and hold it against what its op declares");
   command->add_option("--db", request.db, "Keep the counters there: fselab db counters")
       ->needs(counters);
+  CLI::Option* kernel = command->add_option(
+      "--kernel", request.kernel,
+      "Only kernels whose name has this in it, in every step that has such: library");
   command
       ->add_option("--certificate", request.certificate,
                    "Instead of a folder: what `fselab db export --certificate` wrote")
       ->excludes(dir)
       ->excludes(layer)
       ->excludes(tiles)
-      ->excludes(counters);
+      ->excludes(counters)
+      ->excludes(kernel);
   command->footer(
       "Also on hostile inputs: one expert takes all tokens, a row of zeros, a row of NaN.\n"
       "A certificate's winner is verified and measured again beside what it was compared with:\n"

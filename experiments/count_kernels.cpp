@@ -46,6 +46,7 @@ std::vector<CountRecord> KernelCounting::count(Session& session, const LayerPlan
     std::vector<Choice> wanted{choices[i]};
     if (all_tiles) wanted = candidates(plan, plan.steps[i], device_, {});
     for (const Choice& choice : wanted) {
+      if (is_library(choice.kernel->name)) continue;  // whose own kernels nobody knows
       const std::string key = step_key(plan, plan.steps[i]) + workload + to_text(choice);
       if (!done_.insert(key).second) continue;
       all.push_back(count_one(session, plan, i, choice, load));

@@ -6,6 +6,7 @@
 #
 # Parts, in this order; without --only all of them, and the last two where their program is there:
 #   verify      every golden layer, every legal variant and dtype, stream and graph
+#   library     Qwen3-Next's golden layer with every algorithm of the vendor's library
 #   quickstart  the main job with device=hip:0
 #   timing      Qwen3-Next, 1 to 1024 tokens, every way to run the shared expert, tuned; x floor
 #   shapes      the ratio to the floor of other shapes, tuned
@@ -18,7 +19,7 @@
 # 0 all parts passed, 1 one failed, 2 usage, 4 one is incomplete.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-parts=verify,quickstart,timing,shapes,full,sanitize,yardstick
+parts=verify,library,quickstart,timing,shapes,full,sanitize,yardstick
 only=$parts fselab='' device=hip:0 out=out/h100 yardstick='' seconds=100000 dry=0 keys=()
 
 usage() {
@@ -98,6 +99,10 @@ if wants verify; then
     attempt "verify-$name" "$fselab" verify "$layer" --device "$device" &&
       [ "$dry" = 0 ] && tail -n 1 "$out/verify-$name.log"
   done
+fi
+if wants library; then
+  attempt library "$fselab" verify "$root/tests/golden/qwen3_next" --device "$device" \
+    --kernel library --tiles all && [ "$dry" = 0 ] && tail -n 1 "$out/library.log"
 fi
 wants quickstart && sweep quickstart quickstart
 wants timing && sweep timing h100-decode

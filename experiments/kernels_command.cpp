@@ -13,6 +13,7 @@
 #include "experiments/assembly_command.h"
 #include "experiments/device_choice.h"
 #include "experiments/disassemble.h"
+#include "kernels/blas_library.h"
 #include "kernels/catalog.h"
 #include "kernels/gpu/layer.h"
 #include "kernels/jit.h"
@@ -26,6 +27,13 @@ const KernelDef& require_kernel(const std::string& name) {
   for (const KernelDef& def : catalog()) names.push_back(def.name);
   fail_usage(fmt::format("unknown kernel '{}'{}; fselab kernels ls lists them", name,
                          did_you_mean(name, names)));
+}
+
+// With its vendor's library: kernels are shown, and compiled, for a machine that has it.
+DeviceInfo gpu_of(const std::string& arch) {
+  DeviceInfo device = typical_gpu(arch);
+  device.library = blas_name(vendor_of(arch));
+  return device;
 }
 
 LayerSpec layer_of(const KernelSubject& subject, const std::filesystem::path& configs) {
@@ -91,6 +99,7 @@ std::unique_ptr<Jit> make_jit(const std::string& arch) {
 void print_instance(const KernelDef& def, const Place& at, const Tile& tile,
                     const DeviceInfo& device, const ShowOptions& options) {
   const JitRequest request{def.header, def.instance(tile, *at.plan, *at.step)};
+  if (request.expression.empty()) return fmt::print("instance  none: the library does it all\n");
   const gpu::Launch launch = def.launch(tile, *at.plan, *at.step, device);
   fmt::print("instance  {}\nlaunch    {} blocks of {} threads, {} bytes of dynamic LDS\n",
              request.expression, launch.blocks, launch.threads, launch.lds_bytes);
@@ -121,7 +130,7 @@ void show_kernel(const ShowOptions& options, const std::filesystem::path& config
   const KernelDef& def = require_kernel(options.kernel);
   const KernelSubject& subject = options.subject;
   const bool on_gpu = def.instance != nullptr;
-  const DeviceInfo device = on_gpu ? typical_gpu(subject.arch) : open_device("cpu")->device();
+  const DeviceInfo device = on_gpu ? gpu_of(subject.arch) : open_device("cpu")->device();
   const std::vector<LayerPlan> plans = plans_of(subject, device, configs_dir);
   const Place at = find_step(plans, def.op, subject.model);
   fmt::print("kernel    {}\nop        {}\ndevice    {} ({})\n", def.name, to_name(def.op),
@@ -140,14 +149,14 @@ void show_kernel(const ShowOptions& options, const std::filesystem::path& config
 }
 
 int compile_kernels(const CompileOptions& options, const std::filesystem::path& configs_dir) {
-  const DeviceInfo device = typical_gpu(options.subject.arch);
+  const DeviceInfo device = gpu_of(options.subject.arch);
   std::map<std::string, JitRequest> wanted;  // variants share most of their instances
   for (const LayerPlan& plan : plans_of(options.subject, device, configs_dir))
     for (const Step& step : plan.steps)
       for (const KernelDef* def : kernels_for(step.op, device.kind))
         for (const Tile& tile : tiles(*def, plan, step, device)) {
           const std::string name = def->instance(tile, plan, step);
-          wanted.emplace(name, JitRequest{def->header, name});
+          if (!name.empty()) wanted.emplace(name, JitRequest{def->header, name});
           if (!options.all_tiles) break;  // the default one comes first
         }
   std::vector<JitRequest> requests;

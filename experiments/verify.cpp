@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "core/counted.h"
@@ -121,27 +122,62 @@ void judge_hostile(Session& session, const LayerPlan& plan, std::span<const Choi
   reason.empty() ? tally.pass(what, numbers(worst)) : tally.fail(what, reason);
 }
 
+bool is_wanted(const Choice& choice, const VerifyOptions& options) {
+  return choice.kernel->name.find(options.kernel) != std::string::npos;
+}
+
+// The default tile of every step, of a kernel that is wanted where there is one.
+std::vector<Choice> choices_of(const LayerPlan& plan, const DeviceInfo& device,
+                               const VerifyOptions& options) {
+  std::vector<Choice> choices = default_choices(plan, device);
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (is_wanted(choices[i], options)) continue;
+    const std::vector<Choice> all = candidates(plan, plan.steps[i], device, {});
+    const auto found = std::find_if(all.begin(), all.end(),
+                                    [&](const Choice& c) { return is_wanted(c, options); });
+    if (found != all.end()) choices[i] = *found;
+  }
+  return choices;
+}
+
+struct TileCheck {
+  std::optional<Accuracy> accuracy;  // nothing where the tile cannot run after all: `why`
+  std::string why;
+};
+// A library may propose fewer algorithms than there are tiles for them.
+TileCheck verify_tile(StepBench& bench, const Choice& choice) {
+  try {
+    return {.accuracy = bench.verify(choice)};
+  } catch (const AttemptError& error) {
+    if (error.status != Status::illegal) throw;
+    return {.accuracy = {}, .why = error.what()};
+  }
+}
+
 // Every legal tile of every step, each against the step's own reference, on hostile inputs too.
 void judge_tiles(Session& session, const LayerPlan& plan, const DeviceInfo& device,
-                 std::span<const Choice> choices, const Subject& subject, const std::string& what,
-                 Tally& tally) {
+                 std::span<const Choice> choices, const VerifyOptions& options,
+                 const Subject& subject, const std::string& what, Tally& tally) {
   const Workload workload{.sets = {subject.weights}, .inputs = {subject.x}};
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     StepBench bench(session, plan, i, choices, workload);
     int passed = 0;
     double worst = 0;
-    const std::vector<Choice> all = candidates(plan, plan.steps[i], device, {});
+    std::vector<Choice> all = candidates(plan, plan.steps[i], device, {});
+    std::erase_if(all, [&](const Choice& choice) { return !is_wanted(choice, options); });
     bench.compile(all);
     for (const Choice& choice : all) {
-      const Accuracy accuracy = bench.verify(choice);
-      worst = std::max(worst, accuracy.rel_frobenius);
-      if (accuracy.ok()) {
-        ++passed;
+      const std::string name = fmt::format("{} {} {}", what, plan.steps[i].name, to_text(choice));
+      const TileCheck check = verify_tile(bench, choice);
+      if (!check.accuracy) {
+        tally.skip(name, check.why);
         continue;
       }
-      tally.fail(fmt::format("{} {} {} {}", what, plan.steps[i].name, choice.kernel->name,
-                             to_text(choice.tile)),
-                 accuracy.first_bad);
+      worst = std::max(worst, check.accuracy->rel_frobenius);
+      if (check.accuracy->ok())
+        ++passed;
+      else
+        tally.fail(name, check.accuracy->first_bad);
     }
     if (passed > 0)
       tally.pass(fmt::format("{} {}", what, plan.steps[i].name),
@@ -192,11 +228,11 @@ void verify_numbers(Backend& backend, const ModelConfig& config, const VerifyOpt
     }
     try {
       const auto session = backend.open(plan, {subject.weights});
-      const std::vector<Choice> choices = default_choices(plan, backend.device());
+      const std::vector<Choice> choices = choices_of(plan, backend.device(), options);
       judge_layer(*session, plan, choices, *reference, subject, what, tally);
       judge_hostile(*session, plan, choices, hostile, subject, what + " hostile", tally);
       if (options.all_tiles)
-        judge_tiles(*session, plan, backend.device(), choices, subject, what, tally);
+        judge_tiles(*session, plan, backend.device(), choices, options, subject, what, tally);
       if (counting) judge_counters(*session, plan, choices, *counting, subject, options, tally);
     } catch (const AttemptError& error) {
       if (error.status == Status::crashed) throw;  // what the device answers now counts nothing

@@ -7,6 +7,7 @@ namespace fse {
 struct VerifyOptions {
   std::filesystem::path dir;  // config.json, model.safetensors, golden.safetensors where present
   std::string device = "auto";
+  std::string kernel;        // only kernels whose name has this in it, where a step has such
   std::string layer;         // its tensors' prefix; empty: the only MoE layer there is
   bool all_tiles = false;    // every legal tile of every step, not only the default one
   bool counters = false;     // also count what the kernels do and hold it against their ops

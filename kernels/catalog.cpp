@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "kernels/cpu/families.h"
 #include "kernels/gpu/families.h"
+#include "kernels/gpu/library.h"
 
 namespace fse {
 namespace {
@@ -12,7 +13,8 @@ namespace {
 std::vector<KernelDef> all_kernels() {
   std::vector<KernelDef> all;
   for (auto family : {cpu_routing_kernels, cpu_stream_kernels, cpu_block_kernels, cpu_sum_kernels,
-                      gpu_matrix_kernels, gpu_routing_kernels, gpu_row_kernels, gpu_layer_kernels})
+                      gpu_matrix_kernels, gpu_library_kernels, gpu_routing_kernels, gpu_row_kernels,
+                      gpu_layer_kernels})
     for (KernelDef& def : family()) all.push_back(std::move(def));
   return all;
 }
@@ -82,6 +84,7 @@ std::string missing_kernel(const LayerPlan& plan, const DeviceInfo& device) {
   for (const Step& step : plan.steps) {
     std::string why = "no kernel for " + to_name(step.op);
     for (const KernelDef* def : kernels_for(step.op, device.kind)) {
+      if (is_library(def->name)) continue;  // takes no shape that the others do not
       const Tile tile = def->default_tile(plan, step, device);
       const std::string reason = def->fits(tile, plan, step, device);
       if (reason.empty()) why.clear();

@@ -48,7 +48,8 @@ struct KernelDef {
   void (*run_cpu)(const CpuArgs&, const Tile&, Team&) = nullptr;
   // device == "hip": the header below kernels/device to include, the instance to compile (a name
   // expression), and its grid, block and dynamic LDS. A tile's axis `dependent`, where it has one,
-  // says how it is launched.
+  // says how it is launched. A row of the vendor's library (see gpu/library.h) multiplies first;
+  // its instance is what is left to do, "" for nothing.
   std::string header = {};
   std::string (*instance)(const Tile&, const LayerPlan&, const Step&) = nullptr;
   gpu::Launch (*launch)(const Tile&, const LayerPlan&, const Step&, const DeviceInfo&) = nullptr;

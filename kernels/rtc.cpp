@@ -1,8 +1,6 @@
 #include "kernels/rtc.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <array>
 #include <cstdlib>
@@ -16,38 +14,16 @@ namespace {
 namespace fs = std::filesystem;
 
 // hipRTC is its own library since ROCm 5.4 or so; before, its functions are the HIP runtime's.
-constexpr std::array kAmdLibraries{"libhiprtc.so.7",   "libhiprtc.so.6",   "libhiprtc.so",
-                                   "libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5",
-                                   "libamdhip64.so"};
-constexpr std::array kNvidiaLibraries{"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-
-std::vector<fs::path> vendor_directories(Vendor vendor) {
-  if (vendor == Vendor::amd) return {"/opt/rocm/lib"};
-  return {"/usr/local/cuda/lib64", "/usr/local/cuda/lib"};
-}
-
-std::vector<std::string> candidates(Vendor vendor, const std::vector<fs::path>& directories) {
-  std::vector<std::string> names;
-  if (vendor == Vendor::amd)
-    names.assign(kAmdLibraries.begin(), kAmdLibraries.end());
-  else
-    names.assign(kNvidiaLibraries.begin(), kNvidiaLibraries.end());
-  std::vector<std::string> list;
-  for (const fs::path& dir : directories)
-    for (const std::string& name : names) list.push_back((dir / name).string());
-  list.insert(list.end(), names.begin(), names.end());
-  for (const fs::path& dir : vendor_directories(vendor))
-    for (const std::string& name : names) list.push_back((dir / name).string());
-  return list;
-}
+constexpr std::array<std::string_view, 7> kAmdLibraries{
+    "libhiprtc.so.7",   "libhiprtc.so.6",   "libhiprtc.so",  "libamdhip64.so.7",
+    "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so"};
+constexpr std::array<std::string_view, 3> kNvidiaLibraries{"libnvrtc.so.13", "libnvrtc.so.12",
+                                                           "libnvrtc.so"};
 
 template <class F>
 void load(const Rtc& rtc, const char* suffix, F& function) {
-  const std::string name = (rtc.vendor == Vendor::amd ? "hiprtc" : "nvrtc") + std::string(suffix);
-  function = reinterpret_cast<F>(dlsym(rtc.handle.get(), name.c_str()));
-  if (!function)
-    throw Error(ErrorKind::environment, fmt::format("{} has no function {}: is it a {} library?",
-                                                    rtc.library, name, rtc.name));
+  rtc.library.require((rtc.vendor == Vendor::amd ? "hiprtc" : "nvrtc") + std::string(suffix),
+                      function);
 }
 
 void load_functions(Rtc& rtc) {
@@ -69,8 +45,7 @@ void load_functions(Rtc& rtc) {
 std::string query_version(const Rtc& rtc) {
   using HipVersion = int (*)(int*);
   int major = 0, minor = 0, packed = 0;
-  if (const auto hip =
-          reinterpret_cast<HipVersion>(dlsym(rtc.handle.get(), "hipRuntimeGetVersion"));
+  if (const auto hip = reinterpret_cast<HipVersion>(rtc.library.find("hipRuntimeGetVersion"));
       hip && hip(&packed) == 0)
     return fmt::format("{}.{}.{}", packed / 10'000'000, packed / 100'000 % 100, packed % 100'000);
   int (*version)(int*, int*) = nullptr;
@@ -88,12 +63,6 @@ std::pair<int, int> major_minor(std::string_view version) {
 }
 
 }  // namespace
-
-Vendor vendor_of(std::string_view arch) {
-  if (arch.starts_with("gfx")) return Vendor::amd;
-  if (arch.starts_with("sm_")) return Vendor::nvidia;
-  fail_usage(fmt::format("architecture {}: expected gfx... or sm_...", arch));
-}
 
 std::string unsupported(Vendor vendor, std::string_view version, std::string_view arch) {
   // The first release that compiles for it. What is not listed is old enough for every release.
@@ -124,18 +93,10 @@ Rtc open_rtc(const std::string& arch, const std::vector<fs::path>& directories) 
   Rtc rtc{};
   rtc.vendor = vendor_of(arch);
   rtc.name = rtc.vendor == Vendor::amd ? "hipRTC" : "NVRTC";
-  const std::vector<std::string> tried = candidates(rtc.vendor, directories);
-  for (const std::string& library : tried) {
-    void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!handle) continue;
-    // Compilers leave threads and exit handlers behind: they stay loaded until the process ends.
-    rtc.handle = std::shared_ptr<void>(handle, [](void*) {});
-    rtc.library = library;
-    break;
-  }
-  if (!rtc.handle)
-    throw Error(ErrorKind::environment, fmt::format("no {} for {}: none of {} can be opened",
-                                                    rtc.name, arch, fmt::join(tried, ", ")));
+  const bool amd = rtc.vendor == Vendor::amd;
+  const std::span<const std::string_view> names =
+      amd ? std::span<const std::string_view>(kAmdLibraries) : kNvidiaLibraries;
+  rtc.library = open_vendor_library(rtc.name, arch, names, directories);
   load_functions(rtc);
   rtc.version = query_version(rtc);
   rtc.thread_safe = rtc.vendor == Vendor::nvidia || major_minor(rtc.version) >= std::pair(6, 0);

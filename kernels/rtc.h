@@ -1,27 +1,21 @@
 #pragma once
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kernels/vendor_library.h"
+
 namespace fse {
 
-enum class Vendor { amd, nvidia };
-// "gfx90a" -> amd, "sm_90" -> nvidia. Throws Error(usage) for anything else.
-Vendor vendor_of(std::string_view arch);
-
 // A vendor's run-time compiler. hipRTC and NVRTC have the same functions under two prefixes, and
-// both work without a GPU. The library is opened when a kernel is first wanted, not linked: the
-// same binary then starts on machines that have neither, and compiles for whichever it finds,
-// whatever FSELAB_GPU was when it was built.
+// both work without a GPU: a binary compiles for whichever it finds.
 struct Rtc {
   Vendor vendor;
   std::string name;     // "hipRTC" or "NVRTC"
   std::string version;  // "5.2", "13.0": part of every cache key
-  std::string library;  // what was opened
-  bool thread_safe;     // hipRTC 5.2 crashed one time in three with three threads
-  std::shared_ptr<void> handle;
+  VendorLibrary library;
+  bool thread_safe;  // hipRTC 5.2 crashed one time in three with three threads
 
   using Program = void*;
   int (*create)(Program*, const char* source, const char* name, int count,

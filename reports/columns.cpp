@@ -53,6 +53,8 @@ constexpr Column kColumns[] = {
     {"bytes", "that the op declares to move"},
     {"flops", "that it declares to do"},
     {"floor_us", "the longer of both at the measured rates, microseconds"},
+    {"rival", "the vendor's library in the step's finals, or if it won, the best own kernel; A"},
+    {"rival_us", "its median there, microseconds"},
     {"status", "how the attempt ended: measured, illegal, wrong, crashed, ..."},
     {"level", "step or layer"},
     {"why", "its reason, or the first wrong number"},
@@ -125,7 +127,9 @@ constexpr Verb kVerbs[] = {
      "baseline baseline_us candidate candidate_us change_percent change_lo change_hi change_us "
      "p_holm verdict compared_by baseline_rel_frobenius rel_frobenius bound baseline_attempt "
      "attempt"},
-    {"steps", "step op kernel tile time_us lo_us hi_us n bytes flops floor_us"},
+    {"steps",
+     "step op kernel tile time_us lo_us hi_us n bytes flops floor_us rival rival_us change_percent "
+     "change_lo change_hi verdict"},
     {"rerun", "what recorded now"},
     {"counters",
      "device step_key workload kernel tile pairs active_experts bytes flops loaded_bytes "

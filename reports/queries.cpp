@@ -11,6 +11,7 @@
 #include "core/sql_functions.h"
 #include "core/store_error.h"
 #include "core/strict_json.h"
+#include "reports/rival_rows.h"
 
 namespace fse {
 
@@ -194,10 +195,13 @@ Grid show(const Store& store, const std::string& id) {
 
 Grid show_steps(const Store& store, const std::string& id) {
   if (!is_number(id)) return {};
-  return ask(store,
-             "SELECT step, op, kernel, tile, median_us AS time_us, lo_us, hi_us, n, bytes, flops, "
-             "floor_us FROM step_time WHERE attempt = CAST(? AS INTEGER) ORDER BY ordinal",
-             id);
+  Grid steps = ask(store,
+                   "SELECT step, op, kernel, tile, median_us AS time_us, lo_us, hi_us, n, bytes, "
+                   "flops, floor_us FROM step_time WHERE attempt = CAST(? AS INTEGER) "
+                   "ORDER BY ordinal",
+                   id);
+  if (!steps.rows.empty()) add_rivals(store, std::stoll(id), steps);
+  return steps;
 }
 
 Grid list_counters(const Store& store, const std::vector<std::string>& conditions) {

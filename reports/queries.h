@@ -20,7 +20,8 @@ Grid coverage(const Store&, const Filter&);        // what has a number, by mode
 
 // One attempt (a number), case (16 hex digits) or study (a name): a column and a value per row.
 Grid show(const Store&, const std::string& id);
-// Where an attempt is a layer: its steps.
+// Where an attempt is a layer: its steps, and what the vendor's library took for them, or where it
+// is taken, fselab's own kernels.
 Grid show_steps(const Store&, const std::string& id);
 
 // What kernels did on emulated devices, the newest first; a filter may name the device, the

@@ -258,6 +258,17 @@ ReportData load_report(const Store& store, const std::optional<std::string>& wan
   return load_report(store, id);
 }
 
+namespace {
+
+void add_rivals(const Store& store, ReportData& data) {
+  for (Series& series : data.series)
+    for (WorkloadResult& workload : series.workloads)
+      for (VariantResult& v : workload.variants)
+        if (v.layer) v.rivals = find_rivals(store, v.record.spec, *v.layer);
+}
+
+}  // namespace
+
 ReportData load_report(const Store& store, int64_t id) {
   ReportData data{.study_id = id,
                   .study = store.study(id),
@@ -278,11 +289,13 @@ ReportData load_report(const Store& store, int64_t id) {
     workload_of(data.series[static_cast<size_t>(at)], record.spec.tokens)
         .variants.push_back({.record = record,
                              .layer = store.layer_result(id, case_id(record.spec)),
+                             .rivals = {},
                              .baseline = {},
                              .comparison = {}});
   }
   for (Series& series : data.series)
     for (WorkloadResult& workload : series.workloads) compare_all(workload, data.delta);
+  if (store.tried_library(id)) add_rivals(store, data);
   correct(data);
   apply_controls(data);
   apply_confirmations(data);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/device_model.h"
+#include "core/rival.h"
 #include "core/statistics.h"
 #include "core/store.h"
 
@@ -14,7 +15,8 @@ namespace fse {
 // One way to execute a workload, and how it compares with the baseline.
 struct VariantResult {
   CaseRecord record;
-  std::optional<AttemptRecord> layer;  // measured and verified at its tuned tiles
+  std::optional<AttemptRecord> layer;        // measured and verified at its tuned tiles
+  std::vector<std::optional<Rival>> rivals;  // of its steps
   // Index of the baseline it is compared with: of several, the one that agrees with it in the most
   // axes, so that what the sweep's baseline leaves open is compared like with like; of equally
   // close ones the fastest, so that no gain is claimed against the weaker.

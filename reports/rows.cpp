@@ -9,6 +9,7 @@
 #include "core/store_error.h"
 #include "reports/labels.h"
 #include "reports/prediction.h"
+#include "reports/rival_rows.h"
 
 namespace fse {
 
@@ -119,17 +120,22 @@ Grid step_rows(const ReportData& data) {
   Grid grid{.columns = {"workload", "tokens", "variant", "attempt", "step", "op", "kernel", "tile",
                         "time_us", "lo_us", "hi_us", "bytes", "flops", "floor_us", "predicted_us"},
             .rows = {}};
+  for (const std::string& name : rival_columns()) grid.columns.push_back(name);
   const Varying say = varying(data);
   for_each_variant(
       data, [&](const Series& series, const WorkloadResult& w, const VariantResult& v) {
         if (!v.layer) return;
         const auto predicted = predict(data, v.record.spec);
-        for (const StepTime& s : v.layer->steps)
+        for (size_t i = 0; i < v.layer->steps.size(); ++i) {
+          const StepTime& s = v.layer->steps[i];
           grid.rows.push_back({plain_name(series.common), int64_t{w.tokens},
                                label(v.record.spec.variant, say), v.layer->id, s.step, s.op,
                                s.kernel, to_text(s.tile), cell(s.time_us.median),
                                cell(s.time_us.lo), cell(s.time_us.hi), cell(s.bytes), cell(s.flops),
                                cell(s.floor_us), cell(predicted_step_us(predicted, s.step))});
+          const auto rival = rival_cells(v.rivals.size() > i ? v.rivals[i] : std::nullopt);
+          grid.rows.back().insert(grid.rows.back().end(), rival.begin(), rival.end());
+        }
       });
   return grid;
 }

@@ -122,6 +122,27 @@ std::string step_table(const WorkloadResult& w, const VariantResult* fastest,
   return to_markdown(table);
 }
 
+// Of the steps that the vendor's library was in the finals of: what their kernels gain over it.
+std::string library_table(const VariantResult& v) {
+  Table table{{"<step", "<taken", "us", "<against", "us", "change %", "95 % interval", "<verdict"},
+              {}};
+  for (size_t i = 0; i < v.rivals.size(); ++i) {
+    if (!v.rivals[i]) continue;
+    const Rival& r = *v.rivals[i];
+    const StepTime& s = v.layer->steps[i];
+    const int decimals = decimals_for(r.time_us.median);
+    table.rows.push_back({escape_markdown(s.step), escape_markdown(choice_text(s.kernel, s.tile)),
+                          number(r.chosen_us.median, decimals),
+                          escape_markdown(choice_text(r.kernel, r.tile)),
+                          number(r.time_us.median, decimals), percent(r.comparison.ratio),
+                          percent_interval(r.comparison.ratio), to_name(r.comparison.verdict)});
+  }
+  if (table.rows.empty()) return "";
+  return "The vendor's library and fselab's own kernels in the finals of its steps, each timed "
+         "alone:\n\n" +
+         to_markdown(table) + "\n";
+}
+
 std::string kernel_table(const AttemptRecord& a) {
   const int decimals = decimals_for(a.time_us.median / 10);
   Table table{{"<step", "time_us", "95 % interval", "share %", "x floor", "GB/s", "GFLOP/s",
@@ -188,8 +209,9 @@ std::string breakdown(const WorkloadResult& w, const Varying& say) {
         step_table(w, other, baseline, say) + "\n";
   for (const VariantResult* v : {other, baseline})
     if (v && v->layer && !v->layer->steps.empty())
-      text += fmt::format("Kernels and tuned tiles of {}:\n\n{}\n",
-                          label(v->record.spec.variant, say), kernel_table(*v->layer));
+      text += fmt::format("Kernels and tuned tiles of {}:\n\n{}\n{}",
+                          label(v->record.spec.variant, say), kernel_table(*v->layer),
+                          library_table(*v));
   return text;
 }
 

@@ -53,6 +53,7 @@ class Search {
       screen_in_order(all, most);
     else
       screen_by_search(all, space, most);
+    if (spec_.strategy != Strategy::none) screen_library(all);
     if (incumbent_ && !tried_.contains(to_text(incumbent_->choice))) screen(incumbent_->choice);
     if (screened_.empty()) fail("no kernel gave a right result");
     return finals();
@@ -91,6 +92,17 @@ class Search {
       screen(all[*point]);
       searcher.tell(*point, screened_.size() > before ? screened_.back().median_us : NAN);
     }
+  }
+
+  // The vendor's library has a few tiles among thousands: its first ones are tried whatever the
+  // search came upon and the budget allows, so that it is in the finals, which say what was gained.
+  void screen_library(const std::vector<Choice>& all) {
+    std::vector<Choice> first;
+    for (const Choice& choice : all)
+      if (is_library(choice.kernel->name) && first.size() < kFewest) first.push_back(choice);
+    std::erase_if(first, [&](const Choice& choice) { return tried_.contains(to_text(choice)); });
+    bench_.compile(first);
+    for (const Choice& choice : first) screen(choice);
   }
 
   SearchMethod method(const SearchSpace& space, size_t most) const {
@@ -240,16 +252,21 @@ class Search {
     return best;
   }
 
-  // The incumbent, to which all are compared, then the four fastest, and the default wherever it
-  // came in.
+  // The incumbent, to which all are compared, then the four fastest, and the default and the
+  // vendor's library wherever they came in.
   std::vector<Screened> finalists() {
     std::stable_sort(screened_.begin(), screened_.end(), [](const Screened& a, const Screened& b) {
       return a.median_us < b.median_us;
     });
     constexpr size_t kFinalists = 4;
     std::vector<Screened> chosen;
-    for (const Screened& s : screened_)
-      if (chosen.size() < kFinalists || s.is_default || is_incumbent(s.choice)) chosen.push_back(s);
+    bool has_library = false;
+    for (const Screened& s : screened_) {
+      const bool first_library = is_library(s.choice.kernel->name) && !has_library;
+      has_library = has_library || first_library;
+      if (chosen.size() < kFinalists || s.is_default || is_incumbent(s.choice) || first_library)
+        chosen.push_back(s);
+    }
     std::stable_partition(chosen.begin(), chosen.end(),
                           [&](const Screened& s) { return is_incumbent(s.choice); });
     return chosen;

@@ -40,8 +40,9 @@ std::optional<Choice> recorded_choice(const LayerPlan&, const Step&, const Devic
 
 // The fastest verified choice for one step. Finished attempts of an interrupted search are not
 // repeated. Screening: each candidate is verified, then timed a few times, and dropped early at
-// three times the best. Finals: the best few, the default and what won for an earlier study in
-// interleaved rounds, judged by best_finalist(). What is suspect is kept and never wins. Throws
+// three times the best. Finals: the best few, the default, what won for an earlier study and the
+// vendor's library in interleaved rounds, judged by best_finalist(). What is suspect is kept and
+// never wins. Throws
 // Error(incomplete) when stopped, and AttemptError when not even the default tile is right, or the
 // device is lost.
 Choice tune_step(StepRunner&, const LayerPlan&, const Step&, const DeviceInfo&, const TuneSpec&,

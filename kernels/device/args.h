@@ -79,6 +79,7 @@ struct Args {
   // Grid barriers and mail of the cooperative form: kBarrierWords words, zero before the first
   // launch. What a launch leaves in them the next one expects, whichever tile it has.
   unsigned* barrier;
+  float* products;  // of the vendor's library, see library.h
 };
 
 // Words of `barrier`: counters of 4 barriers; the number of launches with mail (mail.h), and two

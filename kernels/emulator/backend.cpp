@@ -65,6 +65,7 @@ DeviceInfo emulated_device(const std::string& arch) {
   device.product += ", emulated";
   device.compute_units = kComputeUnits;
   device.memory_bytes = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);  // the host's
+  device.library = "plain products of the host";
   device.graph = false;  // a replay would run the same kernels again
   return device;
 }

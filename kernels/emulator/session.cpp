@@ -12,6 +12,7 @@
 #include "kernels/emulator/machine.h"
 #include "kernels/gpu/device_weights.h"
 #include "kernels/gpu/layer.h"
+#include "kernels/gpu/library.h"
 #include "kernels/guard.h"
 #include "kernels/hip/convert.h"
 
@@ -83,7 +84,8 @@ void EmulatorSession::compile(std::span<const int> steps, std::span<const Choice
       throw AttemptError(Status::illegal,
                          fmt::format("{}: {} with tile '{}': {}", step.name, choice.kernel->name,
                                      to_text(choice.tile), why));
-    requests.push_back({choice.kernel->header, choice.kernel->instance(choice.tile, plan_, step)});
+    if (std::string instance = choice.kernel->instance(choice.tile, plan_, step); !instance.empty())
+      requests.push_back({choice.kernel->header, std::move(instance)});
   }
   instances_->prepare(requests);
 }
@@ -139,10 +141,14 @@ EmulatedLaunch EmulatorSession::launch_of(const gpu::Args& args, int step, const
                                           int set) {
   const Step& s = plan_.steps[static_cast<size_t>(step)];
   const std::string instance = choice.kernel->instance(choice.tile, plan_, s);
+  if (instance.empty()) return {};  // the library leaves nothing to do
+  std::vector<DeviceMemory> memory = device_memory(s, set);
+  if (args.products)
+    memory.push_back({"products", products_.data(), products_.size() * sizeof(float), true, false});
   return {.kernel = instance,
           .run = instances_->find(instance),
           .args = &args,
-          .memory = device_memory(s, set),
+          .memory = std::move(memory),
           .launch = choice.kernel->launch(choice.tile, plan_, s, device_),
           .wave = device_.wave,
           .cooperative = choice.kernel->cooperative,
@@ -150,21 +156,32 @@ EmulatedLaunch EmulatorSession::launch_of(const gpu::Args& args, int step, const
           .host_threads = host_threads_};
 }
 
+// What a vendor's library does on a real device.
+void EmulatorSession::multiply(const Step& step, gpu::Args& a) {
+  products_.resize(static_cast<size_t>(library_scratch_bytes(plan_, step)) / sizeof(float));
+  a.products = products_.data();
+  for (const Product& product : library_products(plan_, step, a)) multiply_on_host(product);
+}
+
 double EmulatorSession::launch(int step, const Choice& choice, int set) {
-  const gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
+  const Step& s = plan_.steps[static_cast<size_t>(step)];
+  gpu::Args a = args(s, set);
   const auto start = std::chrono::steady_clock::now();
-  const EmulatedLaunch launch = launch_of(a, step, choice, set);
-  const std::string key = LaunchMemo::key(launch);
-  if (!memo_->restore(key, launch)) {
-    emulate(launch);
-    check_guards(launch.kernel);
-    memo_->keep(key, launch);
+  if (is_library(choice.kernel->name)) multiply(s, a);
+  if (const EmulatedLaunch launch = launch_of(a, step, choice, set); !launch.kernel.empty()) {
+    const std::string key = LaunchMemo::key(launch);
+    if (!memo_->restore(key, launch)) {
+      emulate(launch);
+      check_guards(launch.kernel);
+      memo_->keep(key, launch);
+    }
   }
   const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
   return us.count();
 }
 
 std::optional<KernelCounters> EmulatorSession::count_step(int step, const Choice& choice, int set) {
+  if (is_library(choice.kernel->name)) return std::nullopt;
   compile(std::array{step}, std::array{choice});
   const gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
   EmulatedLaunch launch = launch_of(a, step, choice, set);

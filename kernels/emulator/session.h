@@ -35,6 +35,7 @@ class EmulatorSession final : public Session {
   void compile(std::span<const int> steps, std::span<const Choice>);
   EmulatedLaunch launch_of(const gpu::Args&, int step, const Choice&, int set);
   double launch(int step, const Choice&, int set);
+  void multiply(const Step&, gpu::Args&);
   gpu::Args args(const Step&, int set);
   std::vector<DeviceMemory> device_memory(const Step&, int set) const;
   void check_guards(const std::string& kernel) const;
@@ -47,6 +48,7 @@ class EmulatorSession final : public Session {
   std::vector<LayerWeights> sets_;  // in the device's fp8
   std::array<Memory, kBufCount> memory_;
   std::array<unsigned, gpu::kBarrierWords> barrier_{};
+  std::vector<float> products_;
   uint64_t seed_ = 1;  // another order of threads in every launch
 };
 

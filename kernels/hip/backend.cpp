@@ -83,8 +83,9 @@ double HipBackend::measure_peak_gflops() {
 std::string HipBackend::kernel_toolchain() const {
   int driver = 0;
   FSE_GPU(hipDriverGetVersion(&driver));
-  return fmt::format("{}, {} driver {}, kernels {:.16}", device_->jit().compiler(), kRuntimeName,
-                     driver, device_->jit().toolchain_hash());
+  return fmt::format("{}, {} driver {}, {}, kernels {:.16}", device_->jit().compiler(),
+                     kRuntimeName, driver, device_->info().library.value_or("no library"),
+                     device_->jit().toolchain_hash());
 }
 
 // How many GPUs there are, or the runtime's reason why none can be used.
@@ -136,13 +137,15 @@ std::string describe(int index, int driver) {
   };
   std::vector<std::string> dtypes;
   for (DType dtype : d.dtypes) dtypes.push_back(to_name(dtype));
+  std::string why;
+  const auto library = find_blas(d.arch, why);
   return fmt::format(
       "{}  {}  {}  {} compute units  wave {}  {:.1f} GB memory  {:.0f} MB last-level cache  "
-      "{:.0f} KB LDS per block  {} MHz  memory {} MHz  {} driver {}  dtypes {}\n",
+      "{:.0f} KB LDS per block  {} MHz  memory {} MHz  {} driver {}  dtypes {}  library {}\n",
       d.name, d.product, d.arch, d.compute_units, d.wave, static_cast<double>(d.memory_bytes) / 1e9,
       static_cast<double>(d.llc_bytes) / 1048576.0, static_cast<double>(d.lds_bytes) / 1024.0,
       mhz(hipDeviceAttributeClockRate), mhz(hipDeviceAttributeMemoryClockRate), kRuntimeName,
-      driver, fmt::join(dtypes, ","));
+      driver, fmt::join(dtypes, ","), library ? *library : "none: " + why);
 }
 
 }  // namespace

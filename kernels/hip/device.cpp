@@ -38,6 +38,15 @@ DeviceInfo query_gpu(int index) {
   return info;
 }
 
+std::optional<std::string> find_blas(const std::string& arch, std::string& why) {
+  try {
+    return to_text(open_blas(arch));
+  } catch (const Error& error) {  // the GPU works without
+    why = error.what();
+    return std::nullopt;
+  }
+}
+
 HipDevice::HipDevice(int index, const BackendConfig& config)
     : index_(index),
       info_((use(), query_gpu(index))),
@@ -45,7 +54,10 @@ HipDevice::HipDevice(int index, const BackendConfig& config)
            info_.arch),
       compile_threads_(config.compile_threads),
       main_(make_stream()),
-      side_(make_stream()) {}
+      side_(make_stream()) {
+  std::string why;
+  info_.library = find_blas(info_.arch, why);
+}
 
 void HipDevice::use() const {
   FSE_GPU(hipSetDevice(index_));
@@ -90,6 +102,11 @@ const LoadedKernel& HipDevice::load(const JitRequest& request, int lds_bytes) {
     kernel.lds_allowed = lds_bytes;
   }
   return kernel;
+}
+
+std::shared_ptr<const BlasHandle> HipDevice::blas() {
+  if (!blas_) blas_ = std::make_shared<const BlasHandle>(open_blas(info_.arch));
+  return blas_;
 }
 
 namespace {

@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,12 +9,15 @@
 #include "core/device.h"
 #include "core/weights.h"
 #include "kernels/backend.h"
+#include "kernels/blas_library.h"
 #include "kernels/jit.h"
 #include "kernels/runtime.h"
 
 namespace fse {
 
-DeviceInfo query_gpu(int index);
+DeviceInfo query_gpu(int index);  // without its vendor's library, which takes 0.1 s to open
+// "cuBLASLt 13.1.0", or nothing and the reason why none can be used.
+std::optional<std::string> find_blas(const std::string& arch, std::string& why);
 
 struct LoadedKernel {
   Module module;
@@ -61,6 +65,8 @@ class HipDevice {
   const LoadedKernel& load(const JitRequest&, int lds_bytes);
   // Compiles what is not loaded yet in parallel, so that load() finds it in memory.
   void compile(const std::vector<JitRequest>&);
+  // The vendor's library, which info().library names; made when it is first wanted.
+  std::shared_ptr<const BlasHandle> blas();
   // Sessions of the same weights share one copy while one of them lives.
   std::shared_ptr<const DeviceCopy> upload(const std::vector<LayerWeights>& sets);
 
@@ -77,6 +83,7 @@ class HipDevice {
   int compile_threads_;
   std::map<std::string, LoadedKernel> kernels_;  // by expression
   std::map<std::string, Compiled> compiled_;     // waiting to be loaded
+  std::shared_ptr<const BlasHandle> blas_;
   std::vector<std::pair<std::vector<const std::byte*>, std::weak_ptr<const DeviceCopy>>> copies_;
   Stream main_, side_;
 };

@@ -6,6 +6,7 @@
 
 #include "core/outcome.h"
 #include "kernels/gpu/layer.h"
+#include "kernels/gpu/library.h"
 
 namespace fse {
 
@@ -63,10 +64,34 @@ Launcher::Prepared Launcher::prepare(int step, const Choice& choice) {
   ready.launch = kernel.launch(choice.tile, plan_, s, device_->info());
   for (const auto& [axis, value] : choice.tile.axes)
     if (axis == "dependent") ready.dependent = value != 0;
-  ready.kernel = &device_->load({kernel.header, kernel.instance(choice.tile, plan_, s)},
-                                ready.launch.lds_bytes);
+  if (is_library(kernel.name)) ready.library = prepare_library(s, choice.tile);
+  if (const std::string instance = kernel.instance(choice.tile, plan_, s); !instance.empty())
+    ready.kernel = &device_->load({kernel.header, instance}, ready.launch.lds_bytes);
   if (kernel.cooperative) require_resident(s, ready);
   return ready;
+}
+
+std::shared_ptr<const Launcher::LibraryCall> Launcher::prepare_library(const Step& step,
+                                                                       const Tile& tile) const {
+  auto call = std::make_shared<LibraryCall>();
+  if (const int64_t bytes = library_scratch_bytes(plan_, step); bytes > 0)
+    call->scratch = allocate(bytes);
+  std::vector<std::vector<Product>> alike;  // by product, for each set of weights
+  for (int set = 0; set < sets(); ++set) {
+    gpu::Args a = args(step, set);
+    a.products = static_cast<float*>(call->scratch.get());
+    const std::vector<Product> products = library_products(plan_, step, a);
+    alike.resize(products.size());
+    for (size_t i = 0; i < products.size(); ++i) alike[i].push_back(products[i]);
+  }
+  int64_t most = 0;
+  for (const auto& products : alike) {
+    call->products.emplace_back(device_->blas(), products, library_algo(tile),
+                                library_workspace_bytes(tile));
+    most = std::max(most, call->products.back().workspace_bytes());
+  }
+  if (most > 0) call->workspace = allocate(most);
+  return call;
 }
 
 // Blocks that wait for one that is never started would wait forever.
@@ -83,8 +108,10 @@ void Launcher::require_resident(const Step& step, const Prepared& ready) const {
 
 void Launcher::add_request(const Step& step, const Choice& choice,
                            std::vector<JitRequest>& requests) const {
-  if (choice.kernel && choice.kernel->instance && choice.kernel->legal(choice.tile).empty())
-    requests.push_back({choice.kernel->header, choice.kernel->instance(choice.tile, plan_, step)});
+  if (!choice.kernel || !choice.kernel->instance || !choice.kernel->legal(choice.tile).empty())
+    return;
+  if (std::string instance = choice.kernel->instance(choice.tile, plan_, step); !instance.empty())
+    requests.push_back({choice.kernel->header, std::move(instance)});
 }
 
 void Launcher::compile(int step, std::span<const Choice> choices) {
@@ -122,7 +149,15 @@ gpu::Args Launcher::args(const Step& step, int set) const {
 
 void Launcher::launch_on(hipStream_t stream, int step, const Prepared& p, int set,
                          bool follows_kernel) {
-  gpu::Args a = args(plan_.steps[static_cast<size_t>(step)], set);
+  const Step& s = plan_.steps[static_cast<size_t>(step)];
+  gpu::Args a = args(s, set);
+  if (p.library) {
+    a.products = static_cast<float*>(p.library->scratch.get());
+    const std::vector<Product> products = library_products(plan_, s, a);
+    for (size_t i = 0; i < products.size(); ++i)
+      p.library->products[i].run(products[i], p.library->workspace.get(), stream);
+  }
+  if (!p.kernel) return;
   void* params[] = {&a};
   const auto blocks = static_cast<unsigned>(p.launch.blocks);
   const auto threads = static_cast<unsigned>(p.launch.threads);

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/blas_library.h"
 #include "kernels/catalog.h"
 #include "kernels/device/tiles.h"
 #include "kernels/guard.h"
@@ -16,12 +17,18 @@ class Launcher {
  public:
   Launcher(std::shared_ptr<HipDevice>, const LayerPlan&, std::vector<LayerWeights> sets);
 
+  // The vendor's library for one step: its products, and the memory that they share.
+  struct LibraryCall {
+    std::vector<BlasProduct> products;
+    DeviceMemory workspace, scratch;
+  };
   // A step ready to be launched with any weight set.
   struct Prepared {
     Choice choice;
-    const LoadedKernel* kernel = nullptr;
+    const LoadedKernel* kernel = nullptr;  // nullptr: the library leaves nothing to do
     gpu::Launch launch{};
     bool dependent = false;
+    std::shared_ptr<const LibraryCall> library;  // goes first
   };
   // Compiles what is new and legal of one step's choices, in parallel; loads nothing.
   void compile(int step, std::span<const Choice>);
@@ -48,6 +55,7 @@ class Launcher {
  private:
   void make_joins();
   void add_request(const Step&, const Choice&, std::vector<JitRequest>&) const;
+  std::shared_ptr<const LibraryCall> prepare_library(const Step&, const Tile&) const;
   void require_resident(const Step&, const Prepared&) const;
   gpu::Args args(const Step&, int set) const;
   void launch_on(hipStream_t, int step, const Prepared&, int set, bool follows_kernel);

@@ -183,6 +183,7 @@ void HipSession::compile(int step, std::span<const Choice> choices) {
 std::optional<KernelResources> HipSession::resources(int step, const Choice& choice) {
   launcher_.device().use();
   const Prepared ready = launcher_.prepare(step, choice);
+  if (ready.library) return std::nullopt;  // its own kernels' are not known
   const Resources& needs = ready.kernel->resources;
   return KernelResources{.registers = needs.registers,
                          .lds_bytes = needs.lds_bytes + ready.launch.lds_bytes,

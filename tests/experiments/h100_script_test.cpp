@@ -34,9 +34,10 @@ TEST_CASE("the H100 script runs what it is asked for") {
   const test::TemporaryFolder folder;
   const std::string all = script(folder, "--dry-run --yardstick ./prototype 'tokens=[1]'");
   CHECK(all.substr(0, 2) == "0 ");
-  for (const char* part : {"verify", "golden/qwen3_next", "run quickstart device=hip:0 tokens=[1]",
-                           "run h100-decode", "run h100-shapes", "run gpu-verify",
-                           "--tool memcheck", "--tool racecheck", "./prototype"}) {
+  for (const char* part :
+       {"verify", "golden/qwen3_next", "--kernel library --tiles all",
+        "run quickstart device=hip:0 tokens=[1]", "run h100-decode", "run h100-shapes",
+        "run gpu-verify", "--tool memcheck", "--tool racecheck", "./prototype"}) {
     CAPTURE(part);
     CHECK(has(all, part));
   }

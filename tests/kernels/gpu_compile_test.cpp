@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "kernels/gpu/families.h"
 #include "kernels/gpu/layer.h"
+#include "kernels/gpu/library.h"
 #include "kernels/jit.h"
 
 // Every device kernel compiles for both vendors, without a GPU: the default tile of every op of
@@ -56,7 +57,7 @@ std::vector<LayerSpec> layers(const DeviceInfo& device) {
 
 std::vector<KernelDef> all_rows() {
   std::vector<KernelDef> rows = gpu_matrix_kernels();
-  for (auto family : {gpu_routing_kernels, gpu_row_kernels, gpu_layer_kernels})
+  for (auto family : {gpu_library_kernels, gpu_routing_kernels, gpu_row_kernels, gpu_layer_kernels})
     for (KernelDef& def : family()) rows.push_back(std::move(def));
   return rows;
 }
@@ -83,9 +84,11 @@ void add_plan(Instances& all, const LayerPlan& plan, const DeviceInfo& device) {
       CAPTURE(to_text(first));
       CHECK(def.legal(first) == "");
       const std::string why_not = def.fits(first, plan, step, device);
-      if (def.header == "dense.h" && !why_not.empty()) continue;  // 16-bit weights, many tokens
+      const bool not_all = def.header == "dense.h" || is_library(def.name);
+      if (not_all && !why_not.empty()) continue;  // 16-bit weights, many tokens
       CHECK(why_not == "");
       const std::string name = def.instance(first, plan, step);
+      if (name.empty()) continue;  // a library that leaves nothing to do
       all.defaults[name] = {def.header, name};
       if (!all.steps.insert(def.name + " " + step_key(plan, step)).second) continue;
       for (const Tile& tile : tiles(def, plan, step, device)) {
@@ -97,7 +100,8 @@ void add_plan(Instances& all, const LayerPlan& plan, const DeviceInfo& device) {
 
 Instances instances(const std::string& arch) {
   Instances all;
-  const DeviceInfo device = typical_gpu(arch);
+  DeviceInfo device = typical_gpu(arch);
+  device.library = "any";
   for (const LayerSpec& layer : layers(device))
     for (const Variant& variant : all_variants()) {
       if (!check(layer, variant, device).empty()) continue;
