@@ -300,7 +300,7 @@ int64_t reference_bytes(const LayerPlan& plan) {
   int64_t largest = 0;
   for (const Step& step : staged_steps(plan))
     largest = std::max(largest, buffer_elements(plan, step));
-  return 6 * 8 * largest + 8 * (reference::kThreads * elements_of_an_expert + router);
+  return 6 * 8 * largest + 8 * (reference::threads() * elements_of_an_expert + router);
 }
 
 }  // namespace fse

@@ -1,10 +1,26 @@
 #pragma once
 #include "core/op.h"
+#include "core/parallel.h"
 
 // The float64 reference of every op, as OpDef::reference wants it. See op.h.
 namespace fse::reference {
 
-inline constexpr int kThreads = 4;  // experts in float64 at the same time, at most
+// Experts in float64 at the same time, at most.
+inline int threads() {
+  return std::min(16, cores());
+}
+// a b^T, rows of a on as many threads. The blocks do not depend on how many there are, so that
+// neither does a rounding.
+template <class B>
+Matrix product(const Matrix& a, const B& b) {
+  constexpr Eigen::Index kRows = 64;
+  Matrix result(a.rows(), b.rows());
+  parallel_for((a.rows() + kRows - 1) / kRows, threads(), [&](int64_t block) {
+    const Eigen::Index first = block * kRows, count = std::min(kRows, a.rows() - first);
+    result.middleRows(first, count).noalias() = a.middleRows(first, count) * b.transpose();
+  });
+  return result;
+}
 
 void gate_gemm(const LayerPlan&, const Step&, const LayerWeights&, RefState&);
 void score(const LayerPlan&, const Step&, const LayerWeights&, RefState&);

@@ -32,7 +32,7 @@ void grouped_stage1(const LayerPlan& plan, const Step&, const LayerWeights& weig
                     RefState& state) {
   Matrix& h = state[Buf::h] = Matrix::Zero(plan.pairs(), plan.shard.intermediate);
   const Matrix& x = state[Buf::x];
-  parallel_for(plan.expert_count(), kThreads, [&](int64_t expert) {
+  parallel_for(plan.expert_count(), threads(), [&](int64_t expert) {
     const ExpertRows rows = rows_of(state, expert);
     if (rows.count() == 0) return;
     Matrix gathered(rows.count(), plan.layer.hidden);
@@ -49,7 +49,7 @@ void grouped_stage2(const LayerPlan& plan, const Step&, const LayerWeights& weig
   Matrix& y = state[Buf::y] = Matrix::Zero(plan.pairs(), plan.layer.hidden);
   const Matrix& h = state[Buf::h];
   const double* weight = state[Buf::topk_weights].data();
-  parallel_for(plan.expert_count(), kThreads, [&](int64_t expert) {
+  parallel_for(plan.expert_count(), threads(), [&](int64_t expert) {
     const ExpertRows rows = rows_of(state, expert);
     if (rows.count() == 0) return;
     const Matrix down =
@@ -74,20 +74,20 @@ void mlp_stage1(const LayerPlan& plan, const Step&, const LayerWeights& weights,
   const int width = plan.shard.intermediate;
   Matrix& h = state[Buf::shared_h] =
       Matrix::Zero(plan.tokens, Eigen::Index{plan.shard.slots} * width);
-  parallel_for(plan.shard.slots, kThreads, [&](int64_t slot) {
+  for (int slot = 0; slot < plan.shard.slots; ++slot) {
     const int expert = plan.layer.routing.experts + slot;
-    const Matrix gate = state[Buf::x] * gate_matrix(weights, expert).transpose();
-    const Matrix up = state[Buf::x] * up_matrix(weights, expert).transpose();
+    const Matrix gate = product(state[Buf::x], gate_matrix(weights, expert));
+    const Matrix up = product(state[Buf::x], up_matrix(weights, expert));
     h.middleCols(Eigen::Index{slot} * width, width) = silu_mul(gate, up);
-  });
+  }
 }
 
 void mlp_stage2(const LayerPlan& plan, const Step&, const LayerWeights& weights, RefState& state) {
   const int width = plan.shard.intermediate;
   Matrix& out = state[Buf::shared_out] = Matrix::Zero(plan.tokens, plan.layer.hidden);
   for (int slot = 0; slot < plan.shard.slots; ++slot)
-    out += state[Buf::shared_h].middleCols(Eigen::Index{slot} * width, width) *
-           down_matrix(weights, plan.layer.routing.experts + slot).transpose();
+    out += product(state[Buf::shared_h].middleCols(Eigen::Index{slot} * width, width),
+                   down_matrix(weights, plan.layer.routing.experts + slot));
   if (plan.layer.gate_rows() == 0) {
     out *= plan.layer.shared.constant;
     return;

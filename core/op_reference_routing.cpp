@@ -8,7 +8,7 @@ namespace fse::reference {
 
 void gate_gemm(const LayerPlan&, const Step& step, const LayerWeights& weights, RefState& state) {
   const WeightMatrix rows = router_matrix(weights, step.row_begin, step.row_end);
-  state[step.writes[0]] = state[Buf::x] * rows.transpose();
+  state[step.writes[0]] = product(state[Buf::x], rows);
 }
 
 void score(const LayerPlan& plan, const Step&, const LayerWeights&, RefState& state) {

@@ -9,6 +9,10 @@
 
 namespace fse {
 
+inline int cores() {
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
 // work(i) for i in [0, n) on up to `most` threads; the first exception is thrown again here.
 template <class Work>
 void parallel_for(int64_t n, int most, const Work& work) {
@@ -23,8 +27,7 @@ void parallel_for(int64_t n, int most, const Work& work) {
       if (!failure) failure = std::current_exception();
     }
   };
-  const auto cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int64_t threads = std::min<int64_t>(std::min(most, cores), n);
+  const int64_t threads = std::min<int64_t>(std::min(most, cores()), n);
   std::vector<std::jthread> others;
   for (int64_t i = 1; i < threads; ++i) others.emplace_back(run);
   run();

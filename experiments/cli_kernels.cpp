@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "experiments/assembly_command.h"
+#include "experiments/compile_sweep.h"
 #include "experiments/inventory.h"
 #include "experiments/kernels_command.h"
 #include "experiments/paths.h"
@@ -56,12 +57,34 @@ void add_kernel_show(CLI::App& kernels, std::function<int()>& action) {
 
 void add_kernel_compile(CLI::App& kernels, std::function<int()>& action) {
   const auto kept = std::make_shared<CompileOptions>();
+  const auto swept = std::make_shared<CompileSweepOptions>();
   CLI::App* compile = kernels.add_subcommand(
       "compile", "Compile a layer's GPU kernels; needs NVRTC or hipRTC, not a GPU");
   add_kernel_subject(*compile, kept->subject);
   compile->add_flag("--all", kept->all_tiles, "Every legal tile, not the default ones");
-  compile->callback(
-      [kept, &action] { action = [kept] { return compile_kernels(*kept, configs_dir()); }; });
+  CLI::Option* sweep = compile->add_option(
+      "--sweep", swept->sweep, "What a run of this sweep tries, instead of one layer's");
+  compile->add_option("--set", swept->overrides, "KEY=VALUE of the sweep, e.g. tokens=[1,4]")
+      ->allow_extra_args(false)
+      ->needs(sweep);
+  compile
+      ->add_option("--likely", swept->likely,
+                   "Of each step of the sweep only the default and so many that a search begins "
+                   "with; 0: all")
+      ->check(CLI::Range(0, 1000000))
+      ->needs(sweep);
+  compile
+      ->add_option("--shard", swept->shard,
+                   "I/N: only this part of the sweep's instances; N processes have no lock in "
+                   "common, as NVRTC's threads do")
+      ->needs(sweep);
+  compile->callback([kept, swept, &action] {
+    action = [kept, swept] {
+      if (swept->sweep.empty()) return compile_kernels(*kept, configs_dir());
+      swept->arch = kept->subject.arch;
+      return compile_sweep(*swept);
+    };
+  });
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "experiments/dispatch_command.h"
 #include "experiments/exchange_command.h"
 #include "experiments/rerun.h"
+#include "experiments/tuning_table.h"
 #include "reports/columns.h"
 #include "reports/compare.h"
 #include "reports/queries.h"
@@ -91,6 +92,14 @@ void add_lists(CLI::App& db, Asked& asked, const Choose& choose) {
       ->capture_default_str();
   add_filter(top, asked, column_help("top") + column_help("top --level step"),
              "fselab db top 5 --db results.db --level step kernel~grouped_stage1");
+}
+
+void add_tuning(CLI::App& db, Asked& asked, const Choose& choose) {
+  CLI::App* tuning = add_query(
+      db, "tuning",
+      "What tuning won, by workload: over default tiles, over a library, and failures", asked,
+      choose, [&asked](const Store& s) { return tuning_table(s, parse_filter(asked.filter)); });
+  add_filter(tuning, asked, column_help("tuning"), "fselab db tuning --db results.db --md");
 }
 
 void add_censuses(CLI::App& db, Asked& asked, const Choose& choose) {
@@ -232,6 +241,7 @@ void add_db_command(CLI::App& app, const Choose& choose) {
     choose([asked, action] { return action(); });
   };
   add_lists(*db, *asked, keeping);
+  add_tuning(*db, *asked, keeping);
   add_censuses(*db, *asked, keeping);
   add_details(*db, *asked, keeping);
   add_care(*db, *asked, keeping);

@@ -11,6 +11,7 @@
 #include "core/model_import.h"
 #include "core/nearest.h"
 #include "experiments/assembly_command.h"
+#include "experiments/compile_requests.h"
 #include "experiments/device_choice.h"
 #include "experiments/disassemble.h"
 #include "kernels/blas_library.h"
@@ -89,13 +90,6 @@ Tile chosen_tile(const KernelDef& def, const Place& at, const DeviceInfo& device
   return tile;
 }
 
-std::unique_ptr<Jit> make_jit(const std::string& arch) {
-  const BackendConfig config = backend_config();
-  return std::make_unique<Jit>(
-      JitConfig{.headers = read_device_headers(config.device_dir), .cache_dir = config.cache_dir},
-      arch);
-}
-
 void print_instance(const KernelDef& def, const Place& at, const Tile& tile,
                     const DeviceInfo& device, const ShowOptions& options) {
   const JitRequest request{def.header, def.instance(tile, *at.plan, *at.step)};
@@ -155,24 +149,10 @@ int compile_kernels(const CompileOptions& options, const std::filesystem::path& 
     for (const Step& step : plan.steps)
       for (const KernelDef* def : kernels_for(step.op, device.kind))
         for (const Tile& tile : tiles(*def, plan, step, device)) {
-          const std::string name = def->instance(tile, plan, step);
-          if (!name.empty()) wanted.emplace(name, JitRequest{def->header, name});
+          add_request({def, tile}, plan, step, wanted);
           if (!options.all_tiles) break;  // the default one comes first
         }
-  std::vector<JitRequest> requests;
-  for (const auto& [name, request] : wanted) requests.push_back(request);
-  const auto owned = make_jit(device.arch);
-  const Jit& jit = *owned;
-  const auto results = jit.compile_all(requests, backend_config().compile_threads);
-  int failures = 0;
-  for (size_t i = 0; i < results.size(); ++i)
-    if (const auto* failed = std::get_if<CompileFailed>(&results[i])) {
-      ++failures;
-      fmt::print("FAILED {}: {}\n", requests[i].expression, failed->reason);
-    }
-  fmt::print("{} instances for {} by {}: {} failed\n", requests.size(), device.arch, jit.compiler(),
-             failures);
-  return failures == 0 ? 0 : 1;
+  return compile_requests(wanted, device.arch);
 }
 
 }  // namespace fse

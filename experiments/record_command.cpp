@@ -9,6 +9,7 @@
 #include "core/counted.h"
 #include "core/error.h"
 #include "core/nearest.h"
+#include "experiments/compile_requests.h"
 #include "experiments/device_choice.h"
 #include "experiments/interrupt.h"
 #include "experiments/paths.h"
@@ -88,19 +89,15 @@ std::unique_ptr<CompileAhead> compile_ahead(std::vector<Job>& jobs, const Device
   std::vector<JitRequest> requests;
   for (Job& job : jobs) {
     job.compiled_before = requests.size();
-    for (const Choice& choice : job.missing)
-      if (choice.kernel->instance)
-        requests.push_back(
-            {choice.kernel->header,
-             choice.kernel->instance(choice.tile, job.plan, job.plan.steps[job.step])});
+    for (const Choice& choice : job.missing) {
+      if (!choice.kernel->instance) continue;
+      std::string name = choice.kernel->instance(choice.tile, job.plan, job.plan.steps[job.step]);
+      if (!name.empty()) requests.push_back({choice.kernel->header, std::move(name)});
+    }
   }
   if (requests.empty() || device.kind != "hip") return nullptr;
-  const BackendConfig config = backend_config();
-  auto jit = std::make_unique<Jit>(
-      JitConfig{.headers = read_device_headers(config.device_dir), .cache_dir = config.cache_dir},
-      device.arch);
-  return std::make_unique<CompileAhead>(std::move(jit), std::move(requests),
-                                        std::max(1, config.compile_threads - 1));
+  return std::make_unique<CompileAhead>(make_jit(device.arch), std::move(requests),
+                                        std::max(1, backend_config().compile_threads - 1));
 }
 
 struct Recorder {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <map>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "experiments/environment.h"
 #include "experiments/interrupt.h"
 #include "experiments/paths.h"
+#include "experiments/shard_choice.h"
 #include "experiments/sourced_ceilings.h"
 #include "experiments/sweep.h"
 #include "experiments/worker_command.h"
@@ -31,24 +31,6 @@ Environment describe_environment(Workbench& bench) {
   environment.read_gbs = bench.measure_read_gbs();
   environment.peak_gflops = bench.measure_peak_gflops();
   return environment;
-}
-
-// One part of several; the parts have no group in common.
-struct ShardChoice {
-  int number = 1, of = 1;
-};
-
-ShardChoice read_shard(const std::string& text) {
-  if (text.empty()) return {};
-  ShardChoice shard{0, 0};
-  const char* const end = text.data() + text.size();
-  const auto number = std::from_chars(text.data(), end, shard.number);
-  const bool slash = number.ec == std::errc() && number.ptr != end && *number.ptr == '/';
-  const auto of = slash ? std::from_chars(number.ptr + 1, end, shard.of) : number;
-  if (!slash || of.ec != std::errc() || of.ptr != end || shard.number < 1 ||
-      shard.number > shard.of)
-    fail_usage(fmt::format("--shard '{}', expected I/N with I from 1 to N", text));
-  return shard;
 }
 
 // What shares a workload, one layer after the other, in the sweep's order.

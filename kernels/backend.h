@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,6 +59,12 @@ class Session {
   virtual int64_t memory_bytes() const { return resident_bytes(); }
   virtual Matrix read(Buf) const = 0;
   virtual void write(Buf, const Matrix&) = 0;
+  // What no kernel may leave behind: NaN, ids of -1.
+  virtual void poison_buffer(const Buffer& buffer) {
+    const double value =
+        buffer.element == Element::i32 ? -1 : std::numeric_limits<double>::quiet_NaN();
+    write(buffer.id, Matrix::Constant(buffer.rows, buffer.cols, value));
+  }
   virtual void evict_caches() = 0;  // cache=cold_all: activations leave the last-level cache too
 };
 

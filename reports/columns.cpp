@@ -103,6 +103,13 @@ constexpr Column kColumns[] = {
     {"divergent_accesses", "of these, with lanes that took no part"},
     {"answer", "exact, interpolated, stale or default"},
     {"class", "the same for the step's tile"},
+    {"default_percent", "how much longer the layer takes with the default tiles of its steps"},
+    {"default_lo", "lower end of that: the steps' own intervals added up, percent"},
+    {"default_hi", "upper end of it"},
+    {"library_percent",
+     "how much longer the fastest layer takes with a vendor's library; empty: not measured"},
+    {"aa_percent", "how far the medians of a layer raced against itself differ"},
+    {"failures", "tiles that failed, by kind, and layers"},
 };
 
 struct Verb {
@@ -136,6 +143,10 @@ constexpr Verb kVerbs[] = {
      "stored_bytes loaded_lines stored_lines lds_cycles lds_conflicts matrix_instructions "
      "matrix_flops wave_accesses divergent_accesses finding"},
     {"check", "finding count example"},
+    {"tuning",
+     "model dtype tp tokens workload variant layer_time_us lo_us hi_us n change_percent change_lo "
+     "change_hi default_percent default_lo default_hi library_percent aa_percent attempts failures "
+     "environment"},
     {"dispatch",
      "routing tokens_from tokens_to tokens_per_expert_from variant regret_percent crossover"},
     {"dispatch --costs", "routing rows sampled_percent held_out_percent worst_tokens chosen"},

@@ -9,6 +9,8 @@ namespace fse {
 namespace {
 
 constexpr size_t kParents = 12;
+constexpr int kFavourites = 3;  // of the cost model
+constexpr size_t kMany = 1000;  // evaluations from which evolution pays
 
 size_t axes_apart(const std::vector<int>& a, const std::vector<int>& b) {
   size_t apart = 0;
@@ -24,8 +26,8 @@ struct Searcher::Index {
 };
 
 SearchMethod automatic_method(const SearchSpace& space, size_t evaluations) {
-  const bool few = space.predicted_us.empty() && evaluations <= 4 * kParents;
-  return few ? SearchMethod::local : SearchMethod::evolutionary;
+  const bool evolve = space.predicted_us.empty() && evaluations > kMany;
+  return evolve ? SearchMethod::evolutionary : SearchMethod::local;
 }
 
 Searcher::Searcher(SearchSpace space, SearchMethod method, uint64_t seed)
@@ -35,6 +37,7 @@ Searcher::Searcher(SearchSpace space, SearchMethod method, uint64_t seed)
     std::swap(left_[i - 1],
               left_[1 + static_cast<size_t>(rng_.below(static_cast<int64_t>(i - 1)))]);
   const std::vector<double>& predicted = space.predicted_us;
+  if (!predicted.empty()) favourites_ = 1 + kFavourites;
   if (method != SearchMethod::random && !predicted.empty() && !left_.empty())
     std::stable_sort(left_.begin() + 1, left_.end(),
                      [&](size_t a, size_t b) { return predicted[a] < predicted[b]; });
@@ -51,6 +54,7 @@ std::optional<size_t> Searcher::ask() {
   if (method_ == SearchMethod::evolutionary) point = child();
   if (!point) point = draw();
   if (point) asked_[*point] = true;
+  if (favourites_ > 0) --favourites_;
   return point;
 }
 
@@ -63,7 +67,7 @@ std::optional<size_t> Searcher::draw() {
 // One that differs in a single axis. Where there is none, the next point that does not fail
 // becomes the centre, whatever it takes.
 std::optional<size_t> Searcher::neighbour() {
-  if (!centre_) return std::nullopt;
+  if (!centre_ || favourites_ > 0) return std::nullopt;
   const auto& points = index_->space.points;
   for (auto it = left_.rbegin(); it != left_.rend(); ++it)
     if (!asked_[*it] && axes_apart(points[*it], points[*centre_]) == 1) return *it;

@@ -11,19 +11,18 @@
 
 namespace fse {
 
-// How the next candidate is chosen from what the ones before it measured. On recorded spaces each
-// of these needs the fewest evaluations somewhere (bench_search). Annealing, a forest of random
-// trees, an additive model and a Gaussian process were tried as well and won nowhere.
+// How the next candidate is chosen from what the ones before it measured. On recorded spaces both
+// others need fewer evaluations than `random`, each the fewest somewhere (bench_search). The cost
+// model's order alone, annealing, a forest of random trees, an additive model and a Gaussian
+// process were tried as well and won nowhere.
 enum class SearchMethod {
   random,        // without replacement
-  ranked,        // in the order of the cost model
   local,         // the best point's neighbours, from a new point where none is better
   evolutionary,  // broods of the best points' children
 };
 template <>
-inline constexpr NameTable<SearchMethod, 4> kNames<SearchMethod>{
+inline constexpr NameTable<SearchMethod, 3> kNames<SearchMethod>{
     {{SearchMethod::random, "random"},
-     {SearchMethod::ranked, "ranked"},
      {SearchMethod::local, "local"},
      {SearchMethod::evolutionary, "evolutionary"}}};
 
@@ -35,14 +34,14 @@ struct SearchSpace {
 };
 
 // What searches a space when nothing else is said and `evaluations` of its points are affordable:
-// evolution, from the points that the cost model likes best. Without a model a few dozen
-// evaluations are spent better on the neighbours of the best.
+// the neighbours of the best, which the cost model begins where there is one; without it, evolution
+// where a thousand and more are affordable.
 SearchMethod automatic_method(const SearchSpace&, size_t evaluations);
 
 // Asks for one point after the other, each once, the default first, and is told what it took:
 // a time above 0, or NaN where it failed. The same seed and answers give the same questions. Points
-// are drawn in the cost model's order where there is one, except by `random`. A copy goes on by
-// itself.
+// are drawn in the cost model's order where there is one, except by `random`; `local` asks for its
+// three favourites before it looks at neighbours. A copy goes on by itself.
 class Searcher {
  public:
   Searcher(SearchSpace, SearchMethod, uint64_t seed);
@@ -65,6 +64,7 @@ class Searcher {
   std::vector<size_t> brood_;  // evolutionary: children to ask for; the next is the last
   std::vector<std::pair<double, size_t>> best_;  // the fastest few: times, points
   std::optional<size_t> centre_;                 // local: whose neighbours are tried
+  int favourites_ = 0;  // local: so many more are drawn: the default, what the model likes best
 };
 
 // Evaluations until a time within `within` of the space's best was seen; times_us holds NaN for

@@ -1,7 +1,6 @@
 #include "tuner/step_bench.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "tuner/verify.h"
 
@@ -21,12 +20,6 @@ bool is_large(Buf id) {
 
 bool contains(const std::vector<Buf>& list, Buf id) {
   return std::find(list.begin(), list.end(), id) != list.end();
-}
-
-Matrix poisoned(const Buffer& buffer) {
-  const double value =
-      buffer.element == Element::i32 ? -1 : std::numeric_limits<double>::quiet_NaN();
-  return Matrix::Constant(buffer.rows, buffer.cols, value);
 }
 
 }  // namespace
@@ -128,8 +121,9 @@ std::optional<Accuracy> StepBench::verify_on(size_t trial, const Choice& choice,
   place(trial);
   const Trial& t = trials_[trial];
   for (Buf id : step_.writes)
-    session_.write(id, contains(step_.reads, id) ? t.inputs[id] : poisoned(*plan_.find(id)));
-  for (Buf id : step_.scratch) session_.write(id, poisoned(*plan_.find(id)));
+    contains(step_.reads, id) ? session_.write(id, t.inputs[id])
+                              : session_.poison_buffer(*plan_.find(id));
+  for (Buf id : step_.scratch) session_.poison_buffer(*plan_.find(id));
   if (from == From::stream)
     session_.run_step(static_cast<int>(index_), choice, t.input.set);
   else if (!session_.replay_step(static_cast<int>(index_), choice, t.input.set))

@@ -9,12 +9,11 @@ namespace fse {
 
 // How candidates are chosen: see SearchMethod. automatic: by the size of the space and the budget;
 // exhaustive: all of them, in the order of the axes; none: the default tile alone.
-enum class Strategy { automatic, exhaustive, random, ranked, local, evolutionary, none };
+enum class Strategy { automatic, exhaustive, random, local, evolutionary, none };
 template <>
-inline constexpr NameTable<Strategy, 7> kNames<Strategy>{{{Strategy::automatic, "auto"},
+inline constexpr NameTable<Strategy, 6> kNames<Strategy>{{{Strategy::automatic, "auto"},
                                                           {Strategy::exhaustive, "exhaustive"},
                                                           {Strategy::random, "random"},
-                                                          {Strategy::ranked, "ranked"},
                                                           {Strategy::local, "local"},
                                                           {Strategy::evolutionary, "evolutionary"},
                                                           {Strategy::none, "none"}}};

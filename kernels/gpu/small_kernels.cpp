@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "kernels/gpu/dispatch_cost.h"
 #include "kernels/gpu/layer.h"
 
 namespace fse {
@@ -58,6 +59,9 @@ std::string dispatch_fits(const Tile& t, const LayerPlan& p, const Step& s, cons
 Launch dispatch_launch(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
   return gpu::launch_of(dispatch_tile(t), gpu_sizes(p, s), gpu_limits(d));
 }
+double dispatch_us(const Tile& t, const LayerPlan& p, const Step& s, const DeviceInfo& d) {
+  return predicted_dispatch_us(dispatch_tile(t), gpu_sizes(p, s), gpu_limits(d));
+}
 std::string dispatch_instance(const Tile& t, const LayerPlan&, const Step&) {
   return fmt::format("fse::gpu::dispatch<{}>", gpu_tile_text("DispatchTile", t));
 }
@@ -110,6 +114,7 @@ KernelDef dispatch_row() {
           .legal = dispatch_legal,
           .fits = dispatch_fits,
           .default_tile = dispatch_default,
+          .predicted_us = dispatch_us,
           .header = "dispatch.h",
           .instance = dispatch_instance,
           .launch = dispatch_launch};

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "core/op.h"
 #include "core/outcome.h"
+#include "core/workload.h"
 #include "kernels/hip/capture.h"
 #include "kernels/hip/convert.h"
 
@@ -13,6 +15,16 @@ namespace fse {
 namespace {
 
 constexpr double kBatchUs = 200;  // events resolve about 1 us: 0.5 % of a batch
+
+// What a step reads and writes at least: the tokens agree on their experts.
+double least_bytes(const LayerPlan& plan, const Step& step) {
+  Load load{std::vector<int64_t>(static_cast<size_t>(plan.expert_count()))};
+  const auto routed = static_cast<size_t>(plan.layer.routing.experts);
+  for (size_t e = 0; e < load.rows_per_expert.size(); ++e)
+    if (e < static_cast<size_t>(plan.layer.routing.top_k) || e >= routed)
+      load.rows_per_expert[e] = plan.tokens;
+  return step_work(plan, step, load).bytes;
+}
 
 }  // namespace
 
@@ -23,6 +35,20 @@ HipSession::HipSession(std::shared_ptr<HipDevice> device, const LayerPlan& plan,
       from_(make_event(/*timed=*/true)),
       to_(make_event(/*timed=*/true)) {
   for (size_t i = 0; i <= plan.steps.size(); ++i) marks_.push_back(make_event(/*timed=*/true));
+  double bytes = 0;
+  for (const Step& step : plan.steps) {
+    step_sets_.push_back(rotation_over(least_bytes(plan, step)));
+    bytes += least_bytes(plan, step);
+  }
+  layer_sets_ = rotation_over(bytes);
+}
+
+// There are as many sets as the smallest weights need. What reads more turns over the caches with
+// fewer: rotating over all would take minutes for a large batch.
+int HipSession::rotation_over(double bytes) const {
+  return std::min(launcher_.sets(),
+                  sets_for_rotation(static_cast<int64_t>(bytes),
+                                    launcher_.device().info().llc_bytes, Cache::cold_weights));
 }
 
 void HipSession::set_input(std::span<const float> x) {
@@ -34,12 +60,17 @@ void HipSession::set_input(std::span<const float> x) {
 }
 
 void HipSession::poison_buffers() {
-  launcher_.device().use();
-  const hipStream_t stream = main_stream();
   for (const Buffer& b : launcher_.plan().buffers)
-    if (b.id != Buf::x)
-      FSE_GPU(hipMemsetAsync(launcher_.memory(b.id), 0xff, static_cast<size_t>(b.bytes()), stream));
-  FSE_GPU(hipStreamSynchronize(stream));
+    if (b.id != Buf::x) poison_buffer(b);
+  FSE_GPU(hipStreamSynchronize(main_stream()));
+}
+
+// All bits set are NaN in every floating type, and -1. Whatever is asked next is on the same
+// stream.
+void HipSession::poison_buffer(const Buffer& b) {
+  launcher_.device().use();
+  FSE_GPU(
+      hipMemsetAsync(launcher_.memory(b.id), 0xff, static_cast<size_t>(b.bytes()), main_stream()));
 }
 
 int64_t HipSession::memory_bytes() const {
@@ -95,9 +126,9 @@ void HipSession::replay(const GraphExec& graph) {
 }
 
 // Whole rotations, at least 200 us of them.
-int HipSession::batch_size(double one_us) const {
-  const double rotation_us = std::max(one_us, 0.5) * launcher_.sets();
-  return launcher_.sets() * std::max(1, static_cast<int>(std::ceil(kBatchUs / rotation_us)));
+int HipSession::batch_size(double one_us, int sets) const {
+  const double rotation_us = std::max(one_us, 0.5) * sets;
+  return sets * std::max(1, static_cast<int>(std::ceil(kBatchUs / rotation_us)));
 }
 
 void HipSession::prepare_layer(std::span<const Choice> choices) {
@@ -123,10 +154,10 @@ void HipSession::one_layer(int set) {
 // Set 0 to the last, several times over. The sets behind the one that was read last come first,
 // untimed: the rotation has no gap, and nothing in the batch was read shortly before.
 double HipSession::batch_of_layers() {
-  const int sets = launcher_.sets();
+  const int sets = layer_sets_;
   if (batch_ == 0) {
     one_layer(last_set_);
-    batch_ = batch_size(time([&] { one_layer(last_set_); }));
+    batch_ = batch_size(time([&] { one_layer(last_set_); }), sets);
   }
   const auto layers = [&] {
     for (int i = 0; i < batch_; ++i)
@@ -139,8 +170,8 @@ double HipSession::batch_of_layers() {
 
 // Behind a batch, which ended with the last set: half a rotation until a set is read again.
 void HipSession::cool_down(int set) {
-  const int half = launcher_.sets() / 2;
-  for (int i = 0; set >= half && i < half; ++i) one_layer(i);
+  const int half = layer_sets_ / 2;
+  for (int i = 0; set >= half && set < layer_sets_ && i < half; ++i) one_layer(i);
 }
 
 // One step after the other on one stream, eagerly, with an event between.
@@ -211,7 +242,7 @@ void HipSession::restore(const std::vector<std::pair<Buf, DeviceMemory>>& saved)
 }
 
 double HipSession::batch_of_steps(int step, const Prepared& ready) {
-  const int sets = launcher_.sets();
+  const int sets = step_sets_[static_cast<size_t>(step)];
   const auto once = [&](int set) { launcher_.enqueue_step(step, ready, set); };
   const auto batch = [&] {
     for (int i = 0; i < step_batch_; ++i)
@@ -219,7 +250,7 @@ double HipSession::batch_of_steps(int step, const Prepared& ready) {
   };
   if (step_batch_ == 0) {
     once(sets - 1);  // outside any graph first: modules may load lazily
-    step_batch_ = batch_size(time([&] { once(sets - 1); }));
+    step_batch_ = batch_size(time([&] { once(sets - 1); }), sets);
     if (launcher_.device().info().graph) step_graph_ = capture(main_stream(), batch);
   }
   for (int set = std::min(last_set_ + 1, sets - 1); set < sets; ++set) once(set);

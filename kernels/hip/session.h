@@ -10,7 +10,7 @@ namespace fse {
 
 // Times are those of events on the device. A layer of some microseconds is shorter than what an
 // event resolves and a launch costs, so layers are timed by the batch, rotating over the weight
-// sets, each set read after all others: as cold as the rotation makes them.
+// sets, or as many of them as turn over the caches: as cold as the rotation makes them.
 class HipSession final : public Session {
  public:
   HipSession(std::shared_ptr<HipDevice>, const LayerPlan&, std::vector<LayerWeights> sets);
@@ -24,6 +24,7 @@ class HipSession final : public Session {
   int64_t memory_bytes() const override;
   Matrix read(Buf) const override;
   void write(Buf, const Matrix&) override;
+  void poison_buffer(const Buffer&) override;
   void evict_caches() override;
 
  private:
@@ -42,12 +43,15 @@ class HipSession final : public Session {
   double batch_of_steps(int step, const Prepared&);
   std::vector<std::pair<Buf, DeviceMemory>> save_in_place(const Step&);
   void restore(const std::vector<std::pair<Buf, DeviceMemory>>&);
-  int batch_size(double one_us) const;
+  int rotation_over(double bytes) const;
+  int batch_size(double one_us, int sets) const;
 
   Launcher launcher_;
   bool graph_;
   bool evicted_ = false;  // the next run is timed alone: a batch would find its activations warm
   int last_set_ = 0;      // whose weights were read last
+  int layer_sets_ = 1;    // that a batch of layers rotates over, whose weights find the caches cold
+  std::vector<int> step_sets_;  // the same by step
   Event from_, to_;
   std::vector<Event> marks_;  // between steps
   DeviceMemory eviction_;

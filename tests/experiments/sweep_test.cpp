@@ -152,7 +152,7 @@ TEST_CASE("errors say where, what and what was expected") {
        "q.yaml:4:10: dtypes is 'bf61', expected one of f32, bf16, f16, fp8_block128 (did you mean "
        "'bf16'?)"},
       {kHead + "tune: {strategy: no}\n",
-       "q.yaml:4:18: tune.strategy is 'no', expected one of auto, exhaustive, random, ranked, "
+       "q.yaml:4:18: tune.strategy is 'no', expected one of auto, exhaustive, random, "
        "local, evolutionary, none"},
       {kHead + "tune: {budget: 5h}\n",
        "q.yaml:4:16: tune.budget is '5h', expected seconds (60s), minutes (2m), evaluations (200), "

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 
 #include "core/error.h"
 #include "core/statistics.h"
+#include "tuner/recorded_step.h"
 
 namespace fse::test {
 namespace {
@@ -114,17 +116,42 @@ TEST_CASE("search: the cost model's order is followed, behind the default, excep
   const auto sorted = [](const std::vector<double>& v) {
     return std::is_sorted(v.begin(), v.end());
   };
-  CHECK(sorted(first(SearchMethod::ranked, 64)));
+  CHECK(sorted(first(SearchMethod::local, 4)));
   CHECK(sorted(first(SearchMethod::evolutionary, 12)));
   CHECK_FALSE(sorted(first(SearchMethod::random, 12)));
 }
 
-TEST_CASE("search: few evaluations without a model go to neighbours, all else to evolution") {
-  SearchSpace space = grid(30);
+TEST_CASE(
+    "search: auto evolves without a model and with a thousand evaluations, else goes by "
+    "neighbours") {
+  SearchSpace space = grid(40);
   CHECK(automatic_method(space, 20) == SearchMethod::local);
-  CHECK(automatic_method(space, 400) == SearchMethod::evolutionary);
+  CHECK(automatic_method(space, 1600) == SearchMethod::evolutionary);
   space.predicted_us.resize(space.points.size());
-  CHECK(automatic_method(space, 20) == SearchMethod::evolutionary);
+  CHECK(automatic_method(space, 1600) == SearchMethod::local);
+}
+
+// Recorded on an H100, see tests/data/spaces: whole grids of tiles. Spaces of eight tiles are tried
+// in whole.
+TEST_CASE("search: on an H100's kernels auto needs a tenth of the space at most") {
+  int spaces = 0;
+  const std::filesystem::path folder = std::string(FSELAB_SOURCE_DIR) + "/tests/data/spaces";
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".gz") continue;
+    CAPTURE(entry.path().string());
+    const RecordedStep step = read_recorded_step(entry.path());
+    CHECK(static_cast<int>(step.tiles.size()) == step.legal);
+    CHECK(step.legal <= 2000);
+    const RecordedSpace r = space_of(step);
+    const double points = static_cast<double>(r.space.points.size());
+    if (points < 50) continue;
+    ++spaces;
+    const double automatic =
+        median_evaluations(r, automatic_method(r.space, r.space.points.size()));
+    CHECK(automatic <= 0.1 * points);
+    CHECK(automatic <= median_evaluations(r, SearchMethod::random));
+  }
+  CHECK(spaces == 7);
 }
 
 TEST_CASE("search: a recorded space that is malformed gives one error that says where") {
