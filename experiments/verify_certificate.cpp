@@ -50,7 +50,8 @@ std::string find_choices(const std::vector<CertifiedStep>& steps, const LayerPla
   for (size_t i = 0; i < steps.size(); ++i) {
     const std::string name = printable(steps[i].step + " " + steps[i].kernel);
     const KernelDef* kernel = find_kernel(steps[i].kernel);
-    if (kernel == nullptr || kernel->op != plan.steps[i].op || kernel->device != device.kind)
+    const auto here = kernels_for(plan.steps[i].op, device.kind);
+    if (std::find(here.begin(), here.end(), kernel) == here.end())
       return fmt::format("{}: this fselab has no such kernel for {}", name,
                          to_name(plan.steps[i].op));
     Choice choice{kernel, tile_from_text(steps[i].tile)};
