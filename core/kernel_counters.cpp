@@ -4,6 +4,21 @@
 
 namespace fse {
 
+namespace {
+
+double share(int64_t part, int64_t of) {
+  return of > 0 ? static_cast<double>(part) / static_cast<double>(of) : 0;
+}
+
+}  // namespace
+
+double KernelCounters::conflict_share() const {
+  return share(lds_conflicts, lds_cycles);
+}
+double KernelCounters::divergent_share() const {
+  return share(divergent_accesses, wave_accesses);
+}
+
 std::string to_text(const KernelCounters& c) {
   return fmt::format(
       "loaded={} ({} lines) stored={} ({} lines) lds={} cycles={} conflicts={} matrix={} "

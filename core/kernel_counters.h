@@ -29,6 +29,8 @@ struct KernelCounters {
   int64_t wave_accesses = 0;       // memory instructions of waves
   int64_t divergent_accesses = 0;  // of these, those that some lanes took no part in
   bool operator==(const KernelCounters&) const = default;
+  double conflict_share() const;   // of the LDS cycles; 0 without any
+  double divergent_share() const;  // of the waves' accesses
 };
 std::string to_text(const KernelCounters&);
 

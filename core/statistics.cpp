@@ -156,14 +156,22 @@ std::vector<double> holm(std::span<const double> p) {
   return adjusted;
 }
 
+bool is_difference(Verdict v) {
+  return v == Verdict::faster || v == Verdict::slower;
+}
+
+bool contradict(Verdict a, Verdict b) {
+  return is_difference(a) && is_difference(b) && a != b;
+}
+
 void correct_all(std::span<Comparison* const> all) {
   std::vector<double> p;
   for (const Comparison* c : all) p.push_back(c->p);
   const std::vector<double> adjusted = holm(p);
   for (size_t i = 0; i < all.size(); ++i) {
     all[i]->p_holm = adjusted[i];
-    const bool claims = all[i]->verdict == Verdict::faster || all[i]->verdict == Verdict::slower;
-    if (claims && !(adjusted[i] < kMissed)) all[i]->verdict = Verdict::undecided;
+    if (is_difference(all[i]->verdict) && !(adjusted[i] < kMissed))
+      all[i]->verdict = Verdict::undecided;
   }
 }
 

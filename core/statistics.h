@@ -33,6 +33,10 @@ inline constexpr NameTable<Verdict, 5> kNames<Verdict>{{{Verdict::faster, "FASTE
                                                         {Verdict::same, "SAME"},
                                                         {Verdict::undecided, "UNDECIDED"},
                                                         {Verdict::invalid, "INVALID"}}};
+// FASTER or SLOWER.
+bool is_difference(Verdict);
+// FASTER the one and SLOWER the other.
+bool contradict(Verdict, Verdict);
 struct Comparison {
   Summary ratio;       // candidate / baseline
   Summary difference;  // candidate - baseline, in the samples' unit

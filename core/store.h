@@ -197,8 +197,9 @@ class Store {
   // What an emulator counted. Counts are exact: where the same kernel, tile, step and tokens were
   // counted in this environment before, the new ones take their place.
   void add_count(int64_t environment, const CountRecord&);
+  // The newest first; of all architectures where none is named.
   std::vector<CountRecord> counts(const std::string& step_key, const std::string& kernel,
-                                  const Tile&) const;  // of all environments, the newest first
+                                  const Tile&, const std::string& arch = "") const;
 
   struct StudySummary {
     int64_t id;

@@ -128,14 +128,15 @@ void Store::add_count(int64_t environment, const CountRecord& r) {
 }
 
 std::vector<CountRecord> Store::counts(const std::string& step_key, const std::string& kernel,
-                                       const Tile& tile) const {
+                                       const Tile& tile, const std::string& arch) const {
   return guarded(file_, "reading counters", [&] {
     std::vector<CountRecord> all;
     if (!db_->tableExists("kernel_count")) return all;  // before version 8
     auto q = query(*db_,
-                   "SELECT * FROM kernel_count WHERE step_key = ? AND kernel = ? AND tile = ? "
-                   "ORDER BY counted DESC",
-                   {step_key, kernel, to_text(tile)});
+                   "SELECT k.* FROM kernel_count k JOIN environment e ON e.id = k.environment "
+                   "WHERE k.step_key = ? AND k.kernel = ? AND k.tile = ? AND ? IN ('', e.arch) "
+                   "ORDER BY k.counted DESC",
+                   {step_key, kernel, to_text(tile), arch});
     while (q.executeStep()) all.push_back(read_count(q));
     return all;
   });

@@ -100,6 +100,11 @@ void read_trials(SQLite::Database& db, AttemptRecord& a) {
                         .reason = has_column(q, "reason") ? text(q, "reason") : ""});
 }
 
+std::vector<AttemptRecord> with_samples(SQLite::Database& db, std::vector<AttemptRecord> all) {
+  for (AttemptRecord& a : all) a.outcome.samples_us = read_samples(db, "sample", a.id);
+  return all;
+}
+
 // "grouped_stage1 tokens=4 hidden=..." without its token count.
 std::string without_tokens(std::string step_key) {
   constexpr std::string_view kName = " tokens=";
@@ -235,8 +240,7 @@ std::vector<AttemptRecord> Store::layers_that_took(double median_us, int64_t att
                    "d.variant = c.variant AND d.tokens <> c.tokens WHERE a.id = ? ORDER BY b.id",
                    {median_us, attempt});
     while (q.executeStep()) all.push_back(read_attempt(q));
-    for (AttemptRecord& a : all) a.outcome.samples_us = read_samples(*db_, "sample", a.id);
-    return all;
+    return with_samples(*db_, std::move(all));
   });
 }
 
@@ -254,8 +258,7 @@ std::vector<AttemptRecord> Store::steps_that_took(double median_us,
     while (q.executeStep())
       if (without_tokens(text(q, "step_key")) == without_tokens(attempt.step_key))
         all.push_back(read_attempt(q));
-    for (AttemptRecord& a : all) a.outcome.samples_us = read_samples(*db_, "sample", a.id);
-    return all;
+    return with_samples(*db_, std::move(all));
   });
 }
 

@@ -144,7 +144,7 @@ void add_claims(const Store& store, const LayerDispatch& group, const DispatchLa
       const Comparison itself =
           compare_paired(l->attempt.control_us, l->attempt.outcome.samples_us);
       certificate.aa_floor = itself.ratio;
-      control_failed = itself.verdict == Verdict::faster || itself.verdict == Verdict::slower;
+      control_failed = is_difference(itself.verdict);
     }
     if (l->attempt.id == winner.attempt.id) continue;
     if (baseline && case_id(l->spec) == *baseline)

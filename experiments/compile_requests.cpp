@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "experiments/device_choice.h"
+#include "kernels/instance.h"
 
 namespace fse {
 
@@ -17,9 +18,8 @@ std::unique_ptr<Jit> make_jit(const std::string& arch) {
 
 void add_request(const Choice& choice, const LayerPlan& plan, const Step& step,
                  std::map<std::string, JitRequest>& requests) {
-  if (!choice.kernel->instance) return;
-  const std::string name = choice.kernel->instance(choice.tile, plan, step);
-  if (!name.empty()) requests.emplace(name, JitRequest{choice.kernel->header, name});
+  if (auto request = instance_of(choice, plan, step))
+    requests.emplace(request->expression, *request);
 }
 
 int compile_requests(const std::map<std::string, JitRequest>& wanted, const std::string& arch) {

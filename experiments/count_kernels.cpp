@@ -59,15 +59,11 @@ std::vector<CountRecord> KernelCounting::count(Session& session, const LayerPlan
 
 std::string count_text(const CountRecord& r) {
   const KernelCounters& c = r.counters;
-  const auto share = [](int64_t part, int64_t of) {
-    return of > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(of) : 0.0;
-  };
   return fmt::format(
       "{} bytes loaded, {} stored ({:.0f} declared; {} and {} lines)  LDS conflicts {:.0f} %  "
       "{} matrix instructions  divergent {:.0f} %",
       c.loaded_bytes, c.stored_bytes, r.bytes, c.loaded_lines, c.stored_lines,
-      share(c.lds_conflicts, c.lds_cycles), c.matrix_instructions,
-      share(c.divergent_accesses, c.wave_accesses));
+      100 * c.conflict_share(), c.matrix_instructions, 100 * c.divergent_share());
 }
 
 }  // namespace fse

@@ -201,15 +201,15 @@ void print_json(const Explained& e) {
     if (i < e.measured.size()) row["measured_us"] = e.measured[i].time_us.median;
     out["steps"].push_back(std::move(row));
   }
-  for (const StepCounts& c : e.counts)
-    out["counters"].push_back({{"step", c.step},
-                               {"declared_bytes", c.declared_bytes},
-                               {"loaded_bytes", c.loaded_bytes},
-                               {"stored_bytes", c.stored_bytes},
-                               {"declared_flops", c.declared_flops},
-                               {"matrix_flops", c.matrix_flops},
-                               {"lds_conflict_share", c.conflict_share},
-                               {"divergent_share", c.divergent_share}});
+  for (const auto& [step, count] : e.counts)
+    out["counters"].push_back({{"step", step},
+                               {"declared_bytes", count.bytes},
+                               {"loaded_bytes", static_cast<double>(count.counters.loaded_bytes)},
+                               {"stored_bytes", static_cast<double>(count.counters.stored_bytes)},
+                               {"declared_flops", count.flops},
+                               {"matrix_flops", count.counters.matrix_flops},
+                               {"lds_conflict_share", count.counters.conflict_share()},
+                               {"divergent_share", count.counters.divergent_share()}});
   fmt::print("{}\n", out.dump());
 }
 

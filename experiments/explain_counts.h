@@ -10,9 +10,7 @@ namespace fse {
 // What the emulator counted of a measured step: the same step, kernel, tile and architecture.
 struct StepCounts {
   std::string step;
-  double declared_bytes = 0, loaded_bytes = 0, stored_bytes = 0;
-  double declared_flops = 0, matrix_flops = 0;
-  double conflict_share = 0, divergent_share = 0;  // of LDS cycles, of waves' accesses
+  CountRecord count;
 };
 
 // Those of the steps that the database has counters for, the newest.

@@ -16,6 +16,7 @@
 #include "experiments/sweep.h"
 #include "experiments/worker_command.h"
 #include "kernels/compile_ahead.h"
+#include "kernels/instance.h"
 #include "tuner/record.h"
 #include "tuner/tune.h"
 
@@ -89,11 +90,9 @@ std::unique_ptr<CompileAhead> compile_ahead(std::vector<Job>& jobs, const Device
   std::vector<JitRequest> requests;
   for (Job& job : jobs) {
     job.compiled_before = requests.size();
-    for (const Choice& choice : job.missing) {
-      if (!choice.kernel->instance) continue;
-      std::string name = choice.kernel->instance(choice.tile, job.plan, job.plan.steps[job.step]);
-      if (!name.empty()) requests.push_back({choice.kernel->header, std::move(name)});
-    }
+    for (const Choice& choice : job.missing)
+      if (auto request = instance_of(choice, job.plan, job.plan.steps[job.step]))
+        requests.push_back(*std::move(request));
   }
   if (requests.empty() || device.kind != "hip") return nullptr;
   return std::make_unique<CompileAhead>(make_jit(device.arch), std::move(requests),
@@ -107,6 +106,7 @@ struct Recorder {
   CompileAhead* ahead;  // nullptr: nothing is compiled
   double read_gbs, peak_gflops;
   const Clock::time_point start = Clock::now();
+  size_t whole = 0;  // jobs that have all their tiles now
 
   double seconds_left() const {
     return options.total_seconds - std::chrono::duration<double>(Clock::now() - start).count();
@@ -139,6 +139,7 @@ struct Recorder {
                                 .tiles = in_order_of(job.chosen, tiles)};
     if (recorded.tiles.empty()) return;
     write_recorded_step(recorded, job.file);
+    whole += recorded.tiles.size() == job.chosen.size();
     fmt::print("{}: {} of {}, {} now, {} of them measured; {:.1f} s\n", job.file.string(),
                recorded.tiles.size(), counted(static_cast<int64_t>(job.legal), "tile"), now,
                measured, std::chrono::duration<double>(Clock::now() - start).count());
@@ -176,14 +177,14 @@ int record_sweep(const RecordOptions& options) {
   catch_interrupts();
   std::vector<Job> jobs = jobs_of(options, sweep, expansion.cases, bench->device());
   const auto ahead = compile_ahead(jobs, bench->device());
-  Recorder{.options = options,
-           .sweep = sweep,
-           .bench = *bench,
-           .ahead = ahead.get(),
-           .read_gbs = bench->measure_read_gbs(),
-           .peak_gflops = bench->measure_peak_gflops()}
-      .record_all(jobs);
-  const auto left = jobs_of(options, sweep, expansion.cases, bench->device()).size();
+  Recorder recorder{.options = options,
+                    .sweep = sweep,
+                    .bench = *bench,
+                    .ahead = ahead.get(),
+                    .read_gbs = bench->measure_read_gbs(),
+                    .peak_gflops = bench->measure_peak_gflops()};
+  recorder.record_all(jobs);
+  const size_t left = jobs.size() - recorder.whole;
   if (left == 0) return 0;
   fmt::print(stderr, "fselab: {} not recorded in whole; the same command goes on\n",
              counted(static_cast<int64_t>(left), "step"));

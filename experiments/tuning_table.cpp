@@ -17,7 +17,6 @@ namespace fse {
 namespace {
 
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-constexpr const char* kLibrary = ".library";  // how its rows of the catalogue end
 
 // Layers of one race, and the environment that they ran in.
 struct Race {
@@ -55,7 +54,7 @@ Finals finals_of(const std::vector<AttemptRecord>& tried) {
     const std::string name = choice_text(a.kernel, a.tile);
     finals.us[name] = a.time_us;
     const bool best = finals.library.empty() || a.time_us.median < finals.us[finals.library].median;
-    if (a.kernel.ends_with(kLibrary) && best) finals.library = name;
+    if (is_library(a.kernel) && best) finals.library = name;
   }
   return finals;
 }

@@ -238,12 +238,10 @@ CertificateVerdict measure_and_judge(Workbench& bench, const Certificate& c,
 }  // namespace
 
 CertificateVerdict judge_claims(std::span<const CheckedClaim> claims, Verdict control) {
-  if (control == Verdict::faster || control == Verdict::slower)
+  if (is_difference(control))
     return {.why = fmt::format("right, but the winner is {} than itself in the same rounds",
                                to_name(control))};
-  const auto decided = [](Verdict v) {
-    return v == Verdict::faster || v == Verdict::slower || v == Verdict::same;
-  };
+  const auto decided = [](Verdict v) { return is_difference(v) || v == Verdict::same; };
   int claimed = 0, again = 0;
   std::string open;
   for (const CheckedClaim& c : claims) {

@@ -27,7 +27,7 @@ double change_of_halves(const AttemptRecord& layer) {
 
 bool failed_control(const AttemptRecord& layer, double delta) {
   const auto itself = against_itself(layer, delta);
-  return itself && (itself->verdict == Verdict::faster || itself->verdict == Verdict::slower);
+  return itself && is_difference(itself->verdict);
 }
 
 std::set<std::string> failed_races(const Store& store, double delta) {

@@ -14,8 +14,7 @@ const VariantResult* partner_of(const WorkloadResult& w, const VariantResult& fa
 }  // namespace
 
 bool Confirmation::contradicts() const {
-  return (race.verdict == Verdict::faster && fresh.verdict == Verdict::slower) ||
-         (race.verdict == Verdict::slower && fresh.verdict == Verdict::faster);
+  return contradict(race.verdict, fresh.verdict);
 }
 
 std::optional<Confirmation> confirmation_of(const WorkloadResult& w, double delta) {

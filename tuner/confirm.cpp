@@ -43,10 +43,8 @@ std::optional<Samples> measured_once(std::span<const Contestant> contestants,
 
 bool changed_places(const Samples& fresh, std::span<const std::vector<double>> race) {
   if (fresh.size() < 2) return false;
-  const Verdict now = compare_paired(fresh[0], fresh[1]).verdict;
-  const Verdict then = compare_paired(race[0], race[1]).verdict;
-  return (now == Verdict::slower && then == Verdict::faster) ||
-         (now == Verdict::faster && then == Verdict::slower);
+  return contradict(compare_paired(fresh[0], fresh[1]).verdict,
+                    compare_paired(race[0], race[1]).verdict);
 }
 
 // How many times as long as in the race the slowest of them takes, in medians.

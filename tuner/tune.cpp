@@ -277,8 +277,8 @@ class Search {
     std::vector<AttemptRecord> records;
     for (const Screened& s : entrants) {
       bench_.restore();
-      records.push_back(
-          begin(s.choice, s.is_default));  // right once and wrong now: not to be trusted
+      records.push_back(begin(s.choice, s.is_default));
+      // Right once and wrong now: not to be trusted.
       records.back().outcome = end_of([&] { return verified(bench_, s.choice); });
       if (device_lost_) close_all(records);
     }

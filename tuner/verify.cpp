@@ -13,8 +13,6 @@
 namespace fse {
 namespace {
 
-constexpr int kThreads = 16;
-
 std::string element_text(const std::string& name, Eigen::Index row, Eigen::Index col, double got,
                          double want) {
   return fmt::format("{}[{},{}] is {:.6g}, expected {:.6g}", name, row, col, got, want);
@@ -49,7 +47,7 @@ Difference difference_of(const double* got, const double* want, Eigen::Index fir
 Difference difference_of(const Matrix& got, const Matrix& want) {
   constexpr Eigen::Index kBlock = 1 << 18;
   std::vector<Difference> blocks(static_cast<size_t>((want.size() + kBlock - 1) / kBlock));
-  parallel_for(static_cast<int64_t>(blocks.size()), kThreads, [&](int64_t block) {
+  parallel_for(static_cast<int64_t>(blocks.size()), reference::threads(), [&](int64_t block) {
     const Eigen::Index first = block * kBlock, last = std::min(first + kBlock, want.size());
     blocks[static_cast<size_t>(block)] = difference_of(got.data(), want.data(), first, last);
   });

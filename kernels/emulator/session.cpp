@@ -15,6 +15,7 @@
 #include "kernels/gpu/library.h"
 #include "kernels/guard.h"
 #include "kernels/hip/convert.h"
+#include "kernels/instance.h"
 
 namespace fse {
 
@@ -84,8 +85,7 @@ void EmulatorSession::compile(std::span<const int> steps, std::span<const Choice
       throw AttemptError(Status::illegal,
                          fmt::format("{}: {} with tile '{}': {}", step.name, choice.kernel->name,
                                      to_text(choice.tile), why));
-    if (std::string instance = choice.kernel->instance(choice.tile, plan_, step); !instance.empty())
-      requests.push_back({choice.kernel->header, std::move(instance)});
+    if (auto request = instance_of(choice, plan_, step)) requests.push_back(*std::move(request));
   }
   instances_->prepare(requests);
 }
@@ -140,13 +140,13 @@ void EmulatorSession::check_guards(const std::string& kernel) const {
 EmulatedLaunch EmulatorSession::launch_of(const gpu::Args& args, int step, const Choice& choice,
                                           int set) {
   const Step& s = plan_.steps[static_cast<size_t>(step)];
-  const std::string instance = choice.kernel->instance(choice.tile, plan_, s);
-  if (instance.empty()) return {};  // the library leaves nothing to do
+  const auto instance = instance_of(choice, plan_, s);
+  if (!instance) return {};  // the library leaves nothing to do
   std::vector<DeviceMemory> memory = device_memory(s, set);
   if (args.products)
     memory.push_back({"products", products_.data(), products_.size() * sizeof(float), true, false});
-  return {.kernel = instance,
-          .run = instances_->find(instance),
+  return {.kernel = instance->expression,
+          .run = instances_->find(instance->expression),
           .args = &args,
           .memory = std::move(memory),
           .launch = choice.kernel->launch(choice.tile, plan_, s, device_),

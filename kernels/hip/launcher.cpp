@@ -7,6 +7,7 @@
 #include "core/outcome.h"
 #include "kernels/gpu/layer.h"
 #include "kernels/gpu/library.h"
+#include "kernels/instance.h"
 
 namespace fse {
 
@@ -65,8 +66,8 @@ Launcher::Prepared Launcher::prepare(int step, const Choice& choice) {
   for (const auto& [axis, value] : choice.tile.axes)
     if (axis == "dependent") ready.dependent = value != 0;
   if (is_library(kernel.name)) ready.library = prepare_library(s, choice.tile);
-  if (const std::string instance = kernel.instance(choice.tile, plan_, s); !instance.empty())
-    ready.kernel = &device_->load({kernel.header, instance}, ready.launch.lds_bytes);
+  if (const auto request = instance_of(choice, plan_, s))
+    ready.kernel = &device_->load(*request, ready.launch.lds_bytes);
   if (kernel.cooperative) require_resident(s, ready);
   return ready;
 }
@@ -108,10 +109,8 @@ void Launcher::require_resident(const Step& step, const Prepared& ready) const {
 
 void Launcher::add_request(const Step& step, const Choice& choice,
                            std::vector<JitRequest>& requests) const {
-  if (!choice.kernel || !choice.kernel->instance || !choice.kernel->legal(choice.tile).empty())
-    return;
-  if (std::string instance = choice.kernel->instance(choice.tile, plan_, step); !instance.empty())
-    requests.push_back({choice.kernel->header, std::move(instance)});
+  if (!choice.kernel || !choice.kernel->legal(choice.tile).empty()) return;
+  if (auto request = instance_of(choice, plan_, step)) requests.push_back(*std::move(request));
 }
 
 void Launcher::compile(int step, std::span<const Choice> choices) {

@@ -37,8 +37,9 @@ HipSession::HipSession(std::shared_ptr<HipDevice> device, const LayerPlan& plan,
   for (size_t i = 0; i <= plan.steps.size(); ++i) marks_.push_back(make_event(/*timed=*/true));
   double bytes = 0;
   for (const Step& step : plan.steps) {
-    step_sets_.push_back(rotation_over(least_bytes(plan, step)));
-    bytes += least_bytes(plan, step);
+    const double of_step = least_bytes(plan, step);
+    step_sets_.push_back(rotation_over(of_step));
+    bytes += of_step;
   }
   layer_sets_ = rotation_over(bytes);
 }
