@@ -195,10 +195,17 @@ class Search {
     AttemptRecord record = begin(choice, is_default);
     const auto known = quarantined(choice);
     record.outcome = known ? *known : attempt(choice);
-    doubt(record, plan_, step_, ledger_, control_);
+    judge_speed(record);
     finish(record);
     if (device_lost_) throw AttemptError(record.outcome.status, record.outcome.reason);
     keep(choice, record.outcome, record.time_us.median, is_default);
+  }
+
+  // Measuring the device once more takes time that the candidates have not had.
+  void judge_speed(AttemptRecord& record) {
+    const Clock::time_point began = Clock::now();
+    doubt(record, plan_, step_, ledger_, control_);
+    start_ += Clock::now() - began;
   }
 
   // A tile that ended two workers, in whichever step, is not given a third.
@@ -285,7 +292,7 @@ class Search {
     race(entrants, records);
     if (device_lost_) close_all(records);
     for (AttemptRecord& record : records) {
-      doubt(record, plan_, step_, ledger_, control_);
+      judge_speed(record);
       record.time_us = summarize(record.outcome.samples_us);
     }
     const std::optional<size_t> best = best_finalist(records);

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "core/error.h"
@@ -139,6 +141,21 @@ TEST_CASE("B4: a tile that reads faster than memory is kept as suspect and never
     CHECK(a.outcome.samples_us.size() >= 3);
   }
   CHECK(suspects == 1);
+}
+
+TEST_CASE("a search loses nothing of its time to a suspect's ceilings") {
+  Bench bench;
+  bench.session.time_us = [&](int, const Choice& choice, int) {
+    return bench.place(choice) == 0 ? 0.5 : bench.time_of(choice);
+  };
+  int raised = 0;
+  bench.control.raise_ceilings = [&] {
+    ++raised;
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  };
+  CHECK(bench.place(bench.tune({.strategy = Strategy::exhaustive, .seconds = 2})) == 2);
+  CHECK(raised == 3);
+  CHECK(bench.tried().size() == bench.all.size());
 }
 
 TEST_CASE("B4: a tile that turns suspect in the finals is not taken") {
